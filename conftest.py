@@ -1,0 +1,29 @@
+"""Real servers for every test of the workspace, one of each per test process, started when the first test asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from exchange_kernel.testing.servers import PostgresServer
+
+# Two test processes share the machine with whatever else runs on it: how long an example takes says nothing.
+hypothesis.settings.register_profile("workspace", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("workspace")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL shared by this process's tests; one that stops or kills it uses a server of its own."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The SQLAlchemy address of an empty PostgreSQL database that is gone after the test."""
+    url = postgres.new_database()
+    yield url
+    postgres.drop_database(url)

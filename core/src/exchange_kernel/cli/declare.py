@@ -1,0 +1,170 @@
+"""Declaring and changing orders beside a running kernel: checked against the venue's own markets, then written as
+desired state. Nothing is sent from here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+
+from exchange_kernel.cli.desk import Desk, default_actor
+from exchange_kernel.clock import Clock, Ids, SystemIds
+from exchange_kernel.config import AccountConfig
+from exchange_kernel.errors import InvalidOrder, UnknownIntent, UnknownSymbol
+from exchange_kernel.models import OrderIntent
+from exchange_kernel.orders.names import check_id, check_labels
+from exchange_kernel.orders.validate import suggest, to_spec, validate
+from exchange_kernel.plugins import load
+from exchange_kernel.reconcile.apply import notional
+from exchange_kernel.reconcile.session import Settings
+from exchange_kernel.reconcile.wanted import guarded_spec
+from exchange_kernel.schema import StandardOrder, SymbolMetadata
+from exchange_kernel.state.ops import BindAccount, CreateIntents, ModifyIntent, NewIntent
+from exchange_kernel.venue import Context, Opened, Prices, PriceTick, VenueAdapter
+
+PRICE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An order as it may be recorded, its most in quote (None: unknown), and what its user wrote."""
+
+    order: StandardOrder
+    notional: Decimal | None
+    written: StandardOrder
+
+
+class Counter:
+    """A venue opened to look at its markets and to check orders against them."""
+
+    def __init__(self, account: AccountConfig, adapter: VenueAdapter, opened: Opened, clock: Clock) -> None:
+        self._account, self._adapter, self._clock = account, adapter, clock
+        self.opened = opened
+        self.markets: dict[str, SymbolMetadata] = {}
+
+    async def look(self) -> None:
+        """Read the markets. Raises Unavailable."""
+        self.markets = {market.symbol_id: market for market in await self._adapter.markets()}
+
+    async def check(self, order: StandardOrder) -> Checked:
+        """Would this order be taken? Raises InvalidOrder, UnknownSymbol, Unsupported."""
+        symbol = self.markets.get(order.symbol_id)
+        if symbol is None:
+            hint = suggest(order.symbol_id, self.markets)
+            raise UnknownSymbol("symbol_id", order.symbol_id, f"{self._account.name} does not list it", hint)
+        written, order = order, validate(order, symbol, self._clock.now_ms())
+        spec = to_spec(order, symbol)
+        limits = self._account.limits
+        bounded = limits.max_order_notional is not None or limits.max_open_notional is not None
+        tick = None
+        if order.limit_price is None and (bounded or order.max_slippage is not None):
+            tick = await self._price(order.symbol_id)
+        if order.limit_price is None and order.max_slippage is not None:
+            spec = guarded_spec(spec, order, tick, symbol)
+        spec = self._adapter.check(spec).spec
+        price = None if tick is None else tick.ask or tick.last or tick.bid
+        return Checked(order, notional(spec, spec.amount, price), written)
+
+    async def _price(self, symbol: str) -> PriceTick | None:
+        if not isinstance(self._adapter, Prices):
+            return None
+        try:
+            async with asyncio.timeout(PRICE_S):
+                async for tick in self._adapter.prices(frozenset((symbol,))):
+                    if tick.symbol == symbol:
+                        return tick
+        except TimeoutError:
+            pass
+        return None
+
+
+@asynccontextmanager
+async def counter(account: AccountConfig, clock: Clock) -> AsyncIterator[Counter]:
+    """Open an account's venue to check orders. Raises ConfigError, NotAuthorized, Unavailable."""
+    adapter = load().venue(account.venue)()
+    context = Context(account.name, account.config, clock.now_ms, clock.sleep, account.resolve_secrets())
+    try:
+        found = Counter(account, adapter, await adapter.open(context), clock)
+        await found.look()
+        yield found
+    finally:
+        await adapter.close()
+
+
+async def place(
+    desk: Desk,
+    venue: Counter,
+    account: AccountConfig,
+    orders: Sequence[StandardOrder],
+    names: Sequence[str | None],
+    labels: Mapping[str, str],
+    ids: Ids | None = None,
+) -> list[str]:
+    """Declare orders, all or none. Returns their ids; the same id with the same order is the same intent as before.
+
+    Raises as :meth:`ExchangeKernel.place_order`."""
+    fresh = ids or SystemIds()
+    tags = check_labels(labels)
+    group = fresh.new(8).hex() if len(orders) > 1 else None
+    now = desk.clock.now_ms()
+    new, chosen = [], []
+    for order, name in zip(orders, names, strict=True):
+        intent_id = fresh.new(12).hex() if name is None else name
+        check_id("intent_id", intent_id)
+        chosen.append(intent_id)
+        try:
+            checked = await venue.check(order)
+        except InvalidOrder:
+            known = None if name is None else await desk.store.record(account.name, intent_id)
+            if known is not None and known.intent.first_hash == order.spec_hash():
+                continue
+            raise
+        intent = OrderIntent(
+            account=account.name,
+            intent_id=intent_id,
+            order=checked.order,
+            labels=tags,
+            group_id=group,
+            submit_deadline=now + _patience(checked.order),
+            max_attempts=Settings().max_attempts,
+            created_at=now,
+            first_hash=order.spec_hash(),
+        )
+        new.append(NewIntent(intent, checked.notional))
+    if await desk.store.account_row(account.name) is None:
+        opened = venue.opened
+        bind = BindAccount(account.name, account.venue, opened.identity, opened.mode, account.limits)
+        await desk.store.execute(bind)
+    if new:
+        await desk.store.execute(CreateIntents(account.name, tuple(new), default_actor()))
+    return chosen
+
+
+async def modify(
+    desk: Desk, venue: Counter, account: str, intent_id: str, order: StandardOrder, expected: int | None = None
+) -> int:
+    """Replace an intent's order; returns the generation in force. Raises as :meth:`ExchangeKernel.modify_order`."""
+    record = await desk.store.record(account, intent_id)
+    if record is None:
+        raise UnknownIntent(f"intent_id {intent_id}: account {account} has no such intent")
+    checked = await venue.check(order)
+    operation = ModifyIntent(
+        account,
+        intent_id,
+        checked.order,
+        order.spec_hash(),
+        default_actor(),
+        checked.notional,
+        expected,
+        desk.clock.now_ms() + _patience(checked.order),
+    )
+    generation: int = await desk.store.execute(operation)
+    return generation
+
+
+def _patience(order: StandardOrder) -> int:
+    settings = Settings()
+    once = order.limit_price is None or order.time_in_force in ("IOC", "FOK")
+    return settings.single_shot_deadline_ms if once else settings.resting_deadline_ms

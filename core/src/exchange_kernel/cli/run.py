@@ -1,0 +1,81 @@
+"""``exk run``: the kernels themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from exchange_kernel.base import ExchangeKernel
+from exchange_kernel.cli.desk import config_option, run
+from exchange_kernel.cli.exits import Failed
+from exchange_kernel.cli.output import clean
+from exchange_kernel.config import load
+from exchange_kernel.platform import Platform
+
+POLL_S = 0.5
+
+
+@click.command("run")
+@config_option
+@click.option("--standby", is_flag=True, help="Wait for accounts that another process owns, instead of refusing them.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@run
+async def command(config_path: Path, standby: bool, log_level: str) -> None:
+    """Run the kernels of all configured accounts, until interrupted.
+
+    An account that cannot start is told, and tried again where the cause may pass; the others run. Orders stay at their
+    venues when this ends.
+    """
+    _log_to_stderr(log_level)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    platform = Platform(load(config_path), standby=standby, actor="run")
+    async with platform:
+        told: set[str] = set()
+        while not stop.is_set():
+            await _tell(platform, told)
+            if not platform.running and not platform.retrying:
+                raise Failed("no account could be started", 1)
+            try:
+                await asyncio.wait_for(stop.wait(), None if len(told) == len(platform) else POLL_S)
+            except TimeoutError:
+                continue
+        click.echo("stopping")
+    click.echo("stopped")
+
+
+async def _tell(platform: Platform, told: set[str]) -> None:
+    for name in sorted(platform.running - told):
+        told.add(name)
+        click.echo(f"{clean(name)} is running{await _state(platform[name])}")
+
+
+async def _state(kernel: ExchangeKernel) -> str:
+    health = await kernel.health_check()
+    account = health.components.get("account")
+    return f", and sends nothing: {clean(account.reason)}" if account is not None and not account.healthy else ""
+
+
+class _Lines(logging.Formatter):
+    """One line per message, in UTC, without control characters; tracebacks only for bugs."""
+
+    @staticmethod
+    def converter(seconds: float | None = None) -> time.struct_time:
+        return time.gmtime(seconds)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(clean(line) for line in super().format(record).splitlines())
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,182 @@
+"""From ``exk.yaml`` to a :class:`Config`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, cast
+from urllib.parse import urlsplit
+
+from exchange_kernel.config.reference import Reference, is_reference
+from exchange_kernel.config.section import Section
+from exchange_kernel.config.settings import AccountConfig, Config, Drift
+from exchange_kernel.config.strict_yaml import MAX_BYTES, Node, read
+from exchange_kernel.errors import ConfigError, Unsupported
+from exchange_kernel.models import Limits
+from exchange_kernel.orders.names import check_id
+from exchange_kernel.schema import amount
+from exchange_kernel.schema.fields import identifier
+
+DEFAULT_PATH = "exk.yaml"
+DEFAULT_DATABASE = "exk.db"
+
+MODES = ("paper", "testnet", "fork", "live")
+LATER = {"foreign": ("ADOPT", "CANCEL"), "ours": ("RESTORE",)}
+"""Policies that are named in the design and not built yet."""
+
+_SECRET_NAMES = frozenset(
+    ("apikey", "apisecret", "mnemonic", "passphrase", "password", "privatekey", "secret", "secretkey", "seedphrase")
+)
+
+
+def load(path: str | Path) -> Config:
+    """Read a configuration file. Raises ConfigError naming the key, its place and the rule; Unsupported for policies
+    that do not exist yet."""
+    where = Path(path)
+    try:
+        with where.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        hint = "name the file with --config" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError("config", str(path), f"cannot be read: {error.strerror}", hint) from None
+    return parse(raw, where)
+
+
+def parse(raw: bytes, path: Path) -> Config:
+    """A configuration from its text. ``path`` names it, and relative paths in it begin in its folder."""
+    folder = path.resolve().parent
+    top = Section(read(raw, path.name), "")
+    store = top.section("store")
+    state_dir = folder / Path(top.text("state_dir", ".exk")).expanduser()
+    accounts = top.section("accounts")
+    top.done()
+    if accounts is None:
+        raise ConfigError("accounts", "", f"is required ({path.name})", "list at least one account")
+    return Config(
+        accounts={name: _account(name, section, folder) for name, section in _named(accounts)},
+        store=_store_url(store, folder),
+        state_dir=state_dir,
+        path=path,
+    )
+
+
+def _named(accounts: Section) -> list[tuple[str, Section]]:
+    found = accounts.sections()
+    for name, _ in found:
+        check_id("accounts", name, ConfigError)
+    return found
+
+
+def _store_url(section: Section | None, folder: Path) -> str | Reference:
+    if section is None:
+        return f"sqlite:///{folder / DEFAULT_DATABASE}"
+    url = section.text("url")
+    section.done()
+    if is_reference(url):
+        return Reference(url, folder)
+    scheme, _, rest = url.partition("://")
+    kind = scheme.partition("+")[0]
+    if kind == "postgresql" and rest:
+        parts = urlsplit(url)
+        if parts.password is not None or "password" in parts.query:
+            rule = "holds a password, which does not belong in this file"
+            raise section.refuse("url", rule, "put the whole address into env:NAME or file:PATH", hide=True)
+        return url
+    if kind != "sqlite" or not rest:
+        raise section.refuse("url", "must be sqlite:///FILE or postgresql://…, or env:NAME or file:PATH", hide=True)
+    file = rest.removeprefix("/")
+    if not rest.startswith("/") or not file or file.startswith(":") or "?" in file:
+        raise section.refuse("url", "must name a file: sqlite:///relative.db or sqlite:////absolute.db")
+    return f"{scheme}:///{folder / Path(file).expanduser()}"
+
+
+def _account(name: str, section: Section, folder: Path) -> AccountConfig:
+    venue = section.text("venue")
+    mode = section.choice("mode", MODES, "")
+    config = section.node("config")
+    secrets = section.section("secrets")
+    limits = section.section("limits")
+    drift = section.section("drift")
+    section.done()
+    return AccountConfig(
+        name=name,
+        venue=venue,
+        mode=mode,
+        config={} if config is None else _venue_config(config, section),
+        secrets={} if secrets is None else _secrets(secrets, folder),
+        limits=Limits() if limits is None else _limits(limits),
+        drift=Drift() if drift is None else _drift(drift),
+    )
+
+
+def _venue_config(node: Node, account: Section) -> dict[str, object]:
+    section = Section(node, f"{account.path}.config")
+    _refuse_secrets(section, f"write {account.path}.secrets.NAME: env:NAME or file:PATH")
+    plain = node.plain()
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _refuse_secrets(section: Section, hint: str) -> None:
+    for key, node in section.nodes():
+        if key.replace("_", "").replace("-", "").lower() in _SECRET_NAMES:
+            raise section.refuse(key, "secrets do not belong in this file", hint, hide=True)
+        if isinstance(node.value, dict):
+            _refuse_secrets(Section(node, f"{section.path}.{key}"), hint)
+
+
+def _secrets(section: Section, folder: Path) -> dict[str, Reference]:
+    found = {}
+    for key, node in section.nodes():
+        if not isinstance(node.value, str) or not is_reference(node.value):
+            rule = "must be env:NAME or file:PATH, never the secret itself"
+            raise section.refuse(key, rule, "if it was the secret itself, treat it as leaked", hide=True)
+        found[key] = Reference(node.value, folder)
+    return found
+
+
+def _limits(section: Section) -> Limits:
+    def money(key: str) -> object:
+        node = section.node(key)
+        return None if node is None else amount(f"{section.path}.{key}", node.value, error=ConfigError)
+
+    def count(key: str, default: int | None) -> int | None:
+        node = section.node(key)
+        if node is None:
+            return default
+        if type(node.value) is not int or node.value < 1:
+            raise section.refuse(key, "must be a whole number of at least 1")
+        return node.value
+
+    period = count("order_period_ms", 1000)
+    assert period is not None
+    order, total = money("max_order_notional"), money("max_open_notional")
+    limits = Limits(
+        max_order_notional=order,  # type: ignore[arg-type]
+        max_open_notional=total,  # type: ignore[arg-type]
+        order_count=count("order_count", None),
+        order_period_ms=period,
+        symbols=_symbols(section),
+    )
+    section.done()
+    return limits
+
+
+def _symbols(section: Section) -> frozenset[str] | None:
+    node = section.node("symbols")
+    if node is None:
+        return None
+    if not isinstance(node.value, list):
+        raise section.refuse("symbols", "must be a list of symbols", "for example [BTC/USD, ETH/USD]")
+    return frozenset(identifier(f"{section.path}.symbols", item.value, ConfigError) for item in node.value)
+
+
+def _drift(section: Section) -> Drift:
+    for key, later in LATER.items():
+        policy = section.text(key, "")
+        if policy in later:
+            note = f"this release has {'REPORT and IGNORE' if key == 'foreign' else 'ACCEPT'}"
+            raise Unsupported(f"{section.path}.{key} {policy}", note)
+    foreign = section.choice("foreign", ("REPORT", "IGNORE"), "REPORT")
+    ours = section.choice("ours", ("ACCEPT",), "ACCEPT")
+    section.done()
+    return Drift(cast('Literal["REPORT", "IGNORE"]', foreign), cast('Literal["ACCEPT"]', ours))

@@ -1,0 +1,72 @@
+"""What a configuration says, checked: plain frozen data."""
+
+# Dataclasses and not pydantic: its import alone would take a third of what `exk get orders` may take.
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from exchange_kernel.config.reference import Reference
+from exchange_kernel.errors import ConfigError
+from exchange_kernel.models import Limits
+from exchange_kernel.schema.fields import close_to
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What is done when the venue differs from the intents for a reason that is not ours.
+
+    ``foreign``: orders of others on the account: REPORT tells about each with an event, IGNORE does not. ``ours``:
+    orders of ours cancelled from outside: ACCEPT takes that as their end.
+    """
+
+    foreign: Literal["REPORT", "IGNORE"] = "REPORT"
+    ours: Literal["ACCEPT"] = "ACCEPT"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountConfig:
+    """One account. ``mode``: what the venue must say it is (``paper``, ``testnet``, ``fork``, ``live``), "" for any.
+
+    ``config`` belongs to the venue's plugin and is passed on as it stands: text, ints, bools, None, lists, mappings.
+    """
+
+    name: str
+    venue: str
+    mode: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, Reference] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    drift: Drift = field(default_factory=Drift)
+
+    def resolve_secrets(self) -> dict[str, str]:
+        """The account's own secrets. Raises ConfigError for the first that is missing."""
+        return {
+            name: reference.resolve(f"accounts.{self.name}.secrets.{name}") for name, reference in self.secrets.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration. ``store_url``: address of the store; ``state_dir``: where local files are kept."""
+
+    accounts: Mapping[str, AccountConfig]
+    store: str | Reference = field(repr=False)
+    state_dir: Path
+    path: Path
+
+    @property
+    def store_url(self) -> str:
+        """The store's address for SQLAlchemy; may hold a password. Raises ConfigError when it cannot be resolved."""
+        return self.store if isinstance(self.store, str) else self.store.resolve("store.url")
+
+    def account(self, name: str) -> AccountConfig:
+        """The account of that name. Raises ConfigError with the known ones."""
+        found = self.accounts.get(name)
+        if found is None:
+            near = close_to(name, self.accounts)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(sorted(self.accounts))}"
+            raise ConfigError("account", name, f"is not in {self.path.name}", hint)
+        return found

@@ -1,0 +1,186 @@
+"""Desired and actual state: what the user wants, what the venue says, and the attempts in between.
+
+All money is ``Decimal`` in the unit its name says (base, quote, or the asset's own); all times are ``int`` ms UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from exchange_kernel.schema import AssetMetadata, AssetType, Side, StandardOrder
+
+ZERO = Decimal(0)
+
+
+class Desired(StrEnum):
+    """What the user wants of an intent."""
+
+    ACTIVE = "ACTIVE"
+    CANCELED = "CANCELED"
+
+
+class IntentStatus(StrEnum):
+    """Where an intent stands. The last four are terminal and absorbing (S6)."""
+
+    PENDING = "PENDING"
+    SUBMITTING = "SUBMITTING"
+    WORKING = "WORKING"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    CANCELING = "CANCELING"
+    UNKNOWN = "UNKNOWN"
+    PARKED = "PARKED"
+    FILLED = "FILLED"
+    CANCELED = "CANCELED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+
+    @property
+    def terminal(self) -> bool:
+        """True for FILLED, CANCELED, REJECTED, EXPIRED."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({IntentStatus.FILLED, IntentStatus.CANCELED, IntentStatus.REJECTED, IntentStatus.EXPIRED})
+
+
+class Origin(StrEnum):
+    """Who made an order: an intent of ours, somebody else, or we ourselves before the store lost its commit."""
+
+    OURS = "OURS"
+    FOREIGN = "FOREIGN"
+    VENUE = "VENUE"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One aspect of an intent or account, with its reason and the time (ms UTC) it last changed.
+
+    Types: Synced, Protected, Degraded, Halted, AmendRejected, WaitingForSequence, ContradictedByVenue,
+    VenueUnreachable.
+    """
+
+    type: str
+    reason: str
+    message: str = ""
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIntent:
+    """Desired state of one order. Written by the user's side only; durable; never purged (R38).
+
+    ``generation`` counts modifications of ``order``. ``submit_deadline`` (ms UTC): past it nothing is sent any more and
+    the intent finishes EXPIRED (R8). ``version`` rises with every write of the row, by anybody.
+    """
+
+    account: str
+    intent_id: str
+    order: StandardOrder
+    desired: Desired = Desired.ACTIVE
+    generation: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
+    group_id: str | None = None
+    submit_deadline: int | None = None
+    max_attempts: int = 8
+    created_at: int = 0
+    first_hash: str = ""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OrderState:
+    """Actual state of one order, ours or foreign: what is true as far as anybody has proved, as of when, and why.
+
+    ``filled_base``/``filled_quote``: booked fills, before fees. ``average_price`` in quote per base, None before a
+    fill. ``observed_generation``: the newest generation the venue's order reflects. ``as_of``: venue time of the newest
+    report.
+    """
+
+    account: str
+    intent_id: str | None
+    symbol_id: str
+    side: Side
+    status: IntentStatus
+    origin: Origin = Origin.OURS
+    reason: str = ""
+    observed_generation: int = 0
+    filled_base: Decimal = ZERO
+    filled_quote: Decimal = ZERO
+    amount: Decimal | None = None
+    price: Decimal | None = None
+    venue_ids: tuple[str, ...] = ()
+    attempts: int = 0
+    conditions: tuple[Condition, ...] = ()
+    as_of: int = 0
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """Volume-weighted price of the booked fills, in quote per base."""
+        return self.filled_quote / self.filled_base if self.filled_base else None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What this account's booked fills built in a symbol; ``amount`` in base, negative for short.
+
+    ``entry``: average entry price in quote per base, None when flat. ``realized``: realised profit in quote, before
+    fees.
+    """
+
+    account: str
+    symbol_id: str
+    amount: Decimal
+    entry: Decimal | None = None
+    realized: Decimal = ZERO
+    leg: str = "NET"
+    asset_type: AssetType = AssetType.SPOT
+    liquidation: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """Holdings of one asset, in its own unit, with its description where the venue gives one."""
+
+    asset_id: str
+    total: Decimal
+    free: Decimal
+    borrowed: Decimal = ZERO
+    metadata: AssetMetadata | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """Snapshot of an account. ``as_of``: venue time in ms UTC of the venue's part; ``halted``: why, or None."""
+
+    account: str
+    identity: str
+    mode: str
+    assets: tuple[Asset, ...]
+    positions: tuple[Position, ...]
+    margin: Mapping[str, Decimal]
+    as_of: int
+    halted: str | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Hard limits of an account, read in the transaction that commits an attempt.
+
+    ``max_order_notional``/``max_open_notional`` in quote. At most ``order_count`` new orders per ``order_period_ms``.
+    ``symbols``: allow-list, None = every symbol.
+    """
+
+    max_order_notional: Decimal | None = None
+    max_open_notional: Decimal | None = None
+    order_count: int | None = None
+    order_period_ms: int = 1000
+    symbols: frozenset[str] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """True when a live account may start with these limits: size, open notional and rate are all set."""
+        return None not in (self.max_order_notional, self.max_open_notional, self.order_count)

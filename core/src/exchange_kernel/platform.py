@@ -1,0 +1,227 @@
+"""Many accounts together: from a configuration to running kernels, on one store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from exchange_kernel.base import ComponentHealth, ExchangeKernel, Health
+from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
+from exchange_kernel.config import AccountConfig, Config
+from exchange_kernel.config import load as load_config
+from exchange_kernel.errors import NotSent, OutcomeUnknown, RateLimited, StoreUnavailable, Unavailable
+from exchange_kernel.kernel import Kernel
+from exchange_kernel.orders.names import check_accountable
+from exchange_kernel.plugins import VenueFactory
+from exchange_kernel.plugins import load as load_plugins
+from exchange_kernel.reconcile.session import Settings
+from exchange_kernel.reconcile.suspicion import acknowledge
+from exchange_kernel.state import IntentStateStore, SqlIntentStore
+from exchange_kernel.state.ops import SetHalt
+
+log = logging.getLogger("exchange_kernel.platform")
+
+PASSING = (Unavailable, RateLimited, NotSent, OutcomeUnknown, StoreUnavailable, TimeoutError, OSError)
+"""Failures to start that go away by themselves: tried again, for as long as the platform runs."""
+
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 30.0
+
+Venues = Callable[[str], VenueFactory]
+
+
+class Platform:
+    """Every account of a configuration, each with its own kernel, all on one store.
+
+    ``platform["binance_main"]`` is that account's :class:`ExchangeKernel`. An account that cannot start hurts no other:
+    its error is in :attr:`failures`, ``platform[name]`` raises it, and where the cause may pass it is tried again.
+
+    ``venues``: from a venue's name to the factory of its adapter; the installed plugins by default. ``store``: used
+    instead of the configuration's. ``standby``: wait for accounts that other processes own, instead of refusing them.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        venues: Venues | None = None,
+        store: IntentStateStore | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        settings: Settings | None = None,
+        actor: str = "api",
+        standby: bool = False,
+    ) -> None:
+        self.config = config
+        self._venues = venues or load_plugins().venue
+        self._clock = clock or SystemClock()
+        self._ids = ids or SystemIds()
+        self.store = store or SqlIntentStore(config.store_url, clock=self._clock, ids=self._ids)
+        self._settings = settings or Settings()
+        self._actor = actor
+        self._standby = standby
+        self._kernels: dict[str, Kernel] = {}
+        self._running: set[str] = set()
+        self._failures: dict[str, Exception] = {}
+        self._retries: list[asyncio.Task[None]] = []
+        self._open = False
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """From ``exk.yaml``. Raises ConfigError, Unsupported."""
+        return cls(load_config(path))
+
+    @property
+    def failures(self) -> Mapping[str, Exception]:
+        """Accounts that did not start, and why."""
+        return MappingProxyType(self._failures)
+
+    @property
+    def running(self) -> frozenset[str]:
+        """Accounts that were started."""
+        return frozenset(self._running)
+
+    @property
+    def retrying(self) -> bool:
+        """Is any account that did not start being tried again?"""
+        return any(not task.done() for task in self._retries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.config.accounts)
+
+    def __len__(self) -> int:
+        return len(self.config.accounts)
+
+    def __getitem__(self, name: str) -> ExchangeKernel:
+        """The kernel of an account, started or not. Raises ConfigError for an unknown account, and what kept it from
+        starting."""
+        if name in self._failures:
+            raise self._failures[name]
+        return self._kernel(self.config.account(name))
+
+    def _kernel(self, account: AccountConfig) -> Kernel:
+        found = self._kernels.get(account.name)
+        if found is None:
+            found = self._kernels[account.name] = Kernel(
+                account.name,
+                self._venues(account.venue)(),
+                self.store,
+                venue=account.venue,
+                mode=account.mode,
+                venue_config=account.config,
+                secrets=account.resolve_secrets(),
+                limits=account.limits,
+                settings=replace(self._settings, report_foreign=account.drift.foreign == "REPORT"),
+                clock=self._clock,
+                ids=self._ids,
+                actor=self._actor,
+                standby=self._standby,
+                owns_store=False,
+                state_dir=self.config.state_dir,
+            )
+        return found
+
+    # ---- lifecycle ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the store and start every account side by side. Idempotent.
+
+        Raises what keeps the store from opening; what keeps an account from starting is in :attr:`failures`."""
+        if self._open:
+            return
+        found = await self.store.open()
+        self._open = True
+        try:
+            await asyncio.gather(*(self._start(account) for account in self.config.accounts.values()))
+            if found is not None and not self._standby:
+                prevented = await acknowledge(self.store, self._running, self._clock, self._ids)
+                if prevented:
+                    log.warning("the store may have lost commits (%s), and %s", found.cause, prevented)
+        except BaseException:
+            await self.stop()
+            raise
+        for name, error in self._failures.items():
+            if isinstance(error, PASSING):
+                self._retries.append(asyncio.create_task(self._retry(self.config.accounts[name]), name=f"start {name}"))
+
+    async def _start(self, account: AccountConfig) -> None:
+        try:
+            kernel = self._kernel(account)
+            await kernel.start()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one account is told, and hurts no other
+            if account.name not in self._failures:
+                log.warning("account %s did not start: %s: %s", account.name, type(error).__name__, error)
+            self._failures[account.name] = error
+        else:
+            self._failures.pop(account.name, None)
+            self._running.add(account.name)
+
+    async def _retry(self, account: AccountConfig) -> None:
+        wait = FIRST_RETRY_S
+        while isinstance(self._failures.get(account.name), PASSING):
+            await self._clock.sleep(wait)
+            wait = min(2 * wait, LONGEST_RETRY_S)
+            await self._start(account)
+        if account.name in self._running:
+            log.warning("account %s has started", account.name)
+
+    async def stop(self) -> None:
+        """Stop every account, then close the store. Orders stay at the venues. Idempotent."""
+        if not self._open:
+            return
+        self._open = False
+        for task in self._retries:
+            task.cancel()
+        for task in self._retries:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._retries.clear()
+        stopped = await asyncio.gather(*(kernel.stop() for kernel in self._kernels.values()), return_exceptions=True)
+        for name, error in zip(self._kernels, stopped, strict=True):
+            if isinstance(error, Exception):
+                log.warning("account %s did not stop cleanly: %s: %s", name, type(error).__name__, error)
+        self._running.clear()
+        self._failures.clear()
+        await self.store.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # ---- all accounts -------------------------------------------------------------------------------------------
+
+    async def halt(self, *, actor: str, reason: str) -> None:
+        """Refuse and send no order on any account of the store, durably, until :meth:`resume`. Cancels still work."""
+        await self._set_halt(True, actor, reason)
+
+    async def resume(self, *, actor: str, reason: str) -> None:
+        """Lift the platform's halt. Accounts that were halted by themselves stay halted."""
+        await self._set_halt(False, actor, reason)
+
+    async def _set_halt(self, halt: bool, actor: str, reason: str) -> None:
+        check_accountable(actor, reason)
+        accounts = tuple(await self.store.accounts())
+        await self.store.execute(SetHalt(None, halt, actor, reason[:200], accounts))
+
+    async def health_check(self) -> dict[str, Health]:
+        """The health of every account; one that did not start is not ready, for the reason in ``failures``."""
+        names = list(self.config.accounts)
+        found = await asyncio.gather(*(self._health(name) for name in names))
+        return dict(zip(names, found, strict=True))
+
+    async def _health(self, name: str) -> Health:
+        error = self._failures.get(name)
+        if error is not None:
+            return Health(False, {"kernel": ComponentHealth(False, f"did not start: {error}")})
+        return await self._kernel(self.config.accounts[name]).health_check()

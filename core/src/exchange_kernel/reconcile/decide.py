@@ -1,0 +1,449 @@
+"""What to do next about one intent: a pure function. No I/O, no clock, no randomness; every rule of the protocol that
+chooses an action is here, and only here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from exchange_kernel.models import Desired, IntentStatus
+from exchange_kernel.reconcile.proof import Look, provable, proves_dead
+from exchange_kernel.schema import TimeInForce
+from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketKind, TicketRow, TicketState
+from exchange_kernel.venue import Opened, VenueStatus
+
+NO_EFFECT_CODES = frozenset({"NotSent", "RateLimited", "ClockSkew"})
+"""Definite, and nobody's fault: an attempt that ended so does not count against ``max_attempts``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Open attempt ``n`` for ``amount`` (in the order's own unit)."""
+
+    n: int
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AmendOrder:
+    """Change the working order natively; ``amount`` is its new total."""
+
+    attempt: Attempt
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Cancel at the venue. ``instead_of``: use up the very slot of this ticket."""
+
+    attempt: Attempt
+    why: str
+    instead_of: TicketRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """Send these identical bytes again: their fence makes repetition harmless."""
+
+    attempt: Attempt
+    row: TicketRow
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Look the attempt up at the venue."""
+
+    attempt: Attempt
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseDead:
+    """The attempt never existed and never will: proved."""
+
+    attempt: Attempt
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseForgotten:
+    """Seen once, and now absent from a complete snapshot and complete fill history: over, with the fills booked."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class SettleTicket:
+    """A command's ticket can no longer take effect."""
+
+    row: TicketRow
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The intent is over."""
+
+    status: IntentStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Only an operator can go on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do until ``until`` (local ms; None: until something happens)."""
+
+    until: int | None
+    reason: str = ""
+
+
+Decision = (
+    Submit
+    | AmendOrder
+    | CancelOrder
+    | Resend
+    | Query
+    | CloseDead
+    | CloseForgotten
+    | SettleTicket
+    | Finish
+    | Park
+    | Wait
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the engine knows beside the record.
+
+    ``now``: local ms. ``looks``: reads that did not show the attempt. ``query_at``: not before this (pacing).
+    ``not_before``: back off new attempts and amendments until then. ``blocked``: why nothing may be opened (halt,
+    RECOVERING), or "". ``recovering``: why commits may be lost, or "". ``until``: when the kernel's own timer ends the order (emulated GTD/DAY). ``amendable``: the
+    venue can change the working order into what is wanted now, natively. ``missing``: a complete snapshot did not show
+    the revived attempt, or else the live one. ``gone``: neither do two lookups, nor a complete snapshot and complete
+    fill history begun since. ``cancel_at``, ``resend_at``: not before these (pacing).
+    """
+
+    now: int
+    opened: Opened
+    looks: Sequence[Look] = ()
+    query_at: int = 0
+    not_before: int = 0
+    cancel_at: int = 0
+    resend_at: int = 0
+    blocked: str = ""
+    recovering: str = ""
+    until: int | None = None
+    amendable: bool = False
+    missing: bool = False
+    gone: bool = False
+
+
+def decide(record: Record, facts: Facts) -> Decision:
+    """The next step for one intent."""
+    decision = _decide(record, facts)
+    if facts.recovering and isinstance(decision, Finish):
+        # The store may have lost a later attempt: until the venue was searched nothing proves that this is the end (R32).
+        return Wait(None, facts.recovering)
+    return decision
+
+
+def _decide(record: Record, facts: Facts) -> Decision:
+    revived = record.revived
+    if revived is not None:
+        return _revived(record, revived, facts)
+    if record.progress.status.terminal:
+        return Wait(None)
+    live = record.live
+    if live is None:
+        return _without_attempt(record, facts)
+    if live.state is AttemptState.CLOSING:
+        return CloseForgotten(live) if facts.gone else _query(live, "final fills", facts)
+    if live.seen:
+        return _working(record, live, facts)
+    return _unknown(record, live, facts)
+
+
+def ends_now(record: Record, facts: Facts) -> bool:
+    """Is this order to be ended, whatever it has executed?"""
+    return record.intent.desired is Desired.CANCELED or expired(record, facts)
+
+
+def expired(record: Record, facts: Facts) -> bool:
+    """Has the kernel's own timer ended the order?"""
+    return facts.until is not None and facts.now >= facts.until
+
+
+def held(record: Record) -> str:
+    """Why this intent is held after a loss of commits until somebody asks for it again, or ""."""
+    marked = f"generation {record.intent.generation}"
+    return next((c.message for c in record.progress.conditions if c.type == "Held" and c.reason == marked), "")
+
+
+def single_shot(record: Record) -> bool:
+    """Market, IOC and FOK orders get one chance at the venue (R8)."""
+    order = record.intent.order
+    return order.limit_price is None or order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+
+
+def remaining(record: Record, without: int = 0) -> Decimal:
+    """What attempts other than ``without`` have left to execute, in the order's unit (R25: totals include fills)."""
+    order = record.intent.order
+    return EXACT.subtract(order.amount, record.executed(order.amount_type, without=without))
+
+
+def _without_attempt(record: Record, facts: Facts) -> Decision:
+    intent, last = record.intent, record.last
+    if intent.max_attempts == 0 and last is None:
+        return Wait(None, "an order of ours whose intent was lost; its attempt is being written")
+    if remaining(record) <= 0 and record.attempts:
+        return Finish(IntentStatus.FILLED, "executed in full")
+    if last is not None:
+        ended = _venue_end(record, last)
+        if ended is not None:
+            return ended
+    if intent.desired is Desired.CANCELED:
+        return Finish(IntentStatus.CANCELED, "canceled by request; nothing of it can execute any more")
+    if expired(record, facts):
+        return Finish(IntentStatus.EXPIRED, "its time in force ended")
+    if last is not None and last.state is AttemptState.REFUSED and last.generation == intent.generation:
+        return Finish(IntentStatus.REJECTED, last.text or last.code)
+    if single_shot(record) and any(a.state is AttemptState.CLOSED for a in record.attempts):
+        return Finish(IntentStatus.EXPIRED, "it had its one chance at the venue")
+    if intent.submit_deadline is not None and facts.now >= intent.submit_deadline:
+        return Finish(IntentStatus.EXPIRED, "submit deadline passed")
+    tried = sum(1 for a in record.attempts if a.generation == intent.generation and a.code not in NO_EFFECT_CODES)
+    if tried >= intent.max_attempts:
+        return Finish(IntentStatus.EXPIRED, f"{tried} attempts did not reach the venue")
+    if held(record):
+        return Park(held(record))
+    if facts.blocked:
+        return Wait(_earliest(intent.submit_deadline, facts.until), facts.blocked)
+    if facts.now < facts.not_before:
+        return Wait(facts.not_before, "backing off")
+    return Submit(len(record.attempts) + 1, remaining(record))
+
+
+def _venue_end(record: Record, last: Attempt) -> Decision | None:
+    """The order ended at the venue: is the intent over with it?"""
+    if last.state is not AttemptState.CLOSED:
+        return None
+    if last.venue_status == VenueStatus.FILLED.value and last.generation == record.intent.generation:
+        if not shrunk(record, last):
+            return Finish(IntentStatus.FILLED, "executed in full")
+        return None
+    if ended_by_us(record, last):
+        return None
+    why = last.text or last.why or "no reason given"
+    match last.venue_status:
+        case VenueStatus.CANCELED.value:
+            if record.intent.desired is Desired.CANCELED:
+                return None
+            return Finish(IntentStatus.CANCELED, f"canceled at the venue: {why}")
+        case VenueStatus.EXPIRED.value:
+            return Finish(IntentStatus.EXPIRED, f"ended by the venue: {why}")
+        case VenueStatus.REJECTED.value:
+            return Finish(IntentStatus.REJECTED, f"rejected by the venue: {why}")
+        case "forgotten":
+            return Finish(IntentStatus.EXPIRED, "the venue no longer knows it; fills are as booked")
+    return None
+
+
+def shrunk(record: Record, attempt: Attempt) -> bool:
+    """Was this attempt opened for less than the order still wants (late evidence elsewhere was taken back)?"""
+    return attempt.spec.amount < remaining(record, without=attempt.n) and remaining(record) > 0
+
+
+def ended_by_us(record: Record, attempt: Attempt) -> bool:
+    """Did we ask for this end, to make room for a remainder or to expire it? Not if our cancel had no effect, nor where
+    the venue names another end."""
+    if attempt.venue_status in (VenueStatus.EXPIRED.value, VenueStatus.REJECTED.value):
+        return False
+    return any(
+        row.kind is TicketKind.CANCEL and row.state is not TicketState.NONE for row in record.tickets_of(attempt.n)
+    )
+
+
+def _unknown(record: Record, live: Attempt, facts: Facts) -> Decision:
+    ref = record.ref(live)
+    if proves_dead(ref, facts.looks, facts.opened):
+        return CloseDead(live, _proof_text(facts))
+    place = next((row for row in record.tickets_of(live.n) if row.kind is TicketKind.PLACE), None)
+    if place is None:
+        return _query(live, "outcome unknown; its ticket is lost", facts)
+    if place.ticket.fence.repeatable and any(look.key == live.key for look in facts.looks):
+        again = _repeat(record, live, place, facts)
+        if isinstance(again, Park) and facts.now >= facts.query_at:
+            return Query(live, again.reason)
+        if again is not None:
+            return again
+    if not provable(ref) and not place.ticket.fence.repeatable:
+        return _query(live, "outcome unknown; this venue can never prove absence (R14)", facts)
+    return _query(live, "outcome unknown", facts)
+
+
+def _repeat(record: Record, live: Attempt, place: TicketRow, facts: Facts) -> Decision | None:
+    """A repeatable ticket that was looked for and not seen: send it again, or use up what it holds."""
+    if facts.now < facts.resend_at:
+        return None
+    deadline = record.intent.submit_deadline
+    timely = deadline is None or facts.now < deadline
+    wanted = not ends_now(record, facts) and record.intent.generation == live.generation and timely
+    may_place = not facts.blocked and sendable(place, facts)
+    slot = place.ticket.slot
+    if slot is not None:
+        newest = [r for r in record.tickets_of(live.n) if r.ticket.slot == slot][-1]
+        again = wanted and may_place if newest.kind is TicketKind.PLACE else newest.kind is TicketKind.CANCEL
+        if again and sendable(newest, facts):
+            return Resend(live, newest)
+        if facts.now < facts.cancel_at:
+            return None
+        return CancelOrder(live, "use up its number", instead_of=newest)
+    if place.ticket.fence.ends:
+        return Resend(live, place) if wanted and may_place else None
+    if facts.blocked:
+        return None
+    if may_place and (wanted or live.spec.post_only):
+        return Resend(live, place)
+    if wanted:
+        return Park("its key was never seen used, and its ticket is too old to be sent again")
+    return Park(
+        "its key was never seen used and it could trade at once; sending it only to cancel it is yours to decide"
+    )
+
+
+def sendable(row: TicketRow, facts: Facts) -> bool:
+    """May copies of this ticket still be sent: is repetition harmless, and it not too old (R2)?"""
+    return row.ticket.fence.repeatable and facts.now < row.ticket.send_before
+
+
+def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
+    if facts.gone:
+        return CloseForgotten(live)
+    total = remaining(record, without=live.n)
+    unsettled = [row for row in record.tickets_of(live.n) if row.state.open]
+    stale = record.intent.generation != live.generation
+    urgent = live.spec.amount > total and (not stale or _contradicted(record))
+    if ends_now(record, facts) or total <= live.booked:
+        if live.booked >= live.spec.amount and not unsettled:
+            return _query(live, "executed in full; its end is not reported", facts)
+        return _end(live, unsettled, _why_end(record, facts), facts)
+    if facts.missing and not urgent:
+        return _query(live, "a complete snapshot does not show it", facts)
+    if live.cum_base > live.booked_base and not urgent:
+        return _query(live, "fills are missing", facts)
+    pending = [row for row in unsettled if stale or row.kind is not TicketKind.PLACE]
+    if pending and (not urgent or _reduces(pending, total)):
+        again = _resendable(pending, record, facts)
+        return Resend(live, again) if again is not None else _query(live, "a command is unsettled (R23)", facts)
+    refused = record.progress.amend_refused == record.intent.generation
+    if not urgent:
+        if not stale:
+            return Wait(facts.until)
+        if refused or facts.blocked:
+            return Wait(facts.until, "AmendRejected" if refused else facts.blocked)
+    if facts.amendable and not unsettled and not refused and not facts.blocked:
+        if facts.now >= facts.not_before:
+            return AmendOrder(live, total)
+        if not urgent:
+            return _look_until(live, "backing off", facts.not_before, facts)
+    return _end(live, unsettled, "to be replaced", facts)
+
+
+def _contradicted(record: Record) -> bool:
+    """Was there late evidence (R19)? Then too large an order is reduced at once, and not when its turn comes."""
+    return any(condition.type == "ContradictedByVenue" for condition in record.progress.conditions)
+
+
+def _reduces(rows: list[TicketRow], total: Decimal) -> bool:
+    """Is an amendment under way to what may still be executed, or to less?"""
+    return any(row.kind is TicketKind.AMEND and row.spec is not None and row.spec.amount <= total for row in rows)
+
+
+def _why_end(record: Record, facts: Facts) -> str:
+    if record.intent.desired is Desired.CANCELED:
+        return "canceled by request"
+    return "expired" if expired(record, facts) else "nothing more of it is wanted"
+
+
+def _end(live: Attempt, unsettled: list[TicketRow], why: str, facts: Facts) -> Decision:
+    """Cancel it, and look as long as that has not been seen to work (R21)."""
+    numbered = [row for row in unsettled if row.kind is TicketKind.CANCEL and row.ticket.slot is not None]
+    newest = numbered[-1] if numbered else None
+    if newest is not None and sendable(newest, facts):
+        if facts.now >= facts.resend_at:
+            return Resend(live, newest)
+        return _look_until(live, "its cancel holds a sequence number", facts.resend_at, facts)
+    if facts.now < facts.cancel_at:
+        return _look_until(live, "the cancel is not seen to have worked", facts.cancel_at, facts)
+    return CancelOrder(live, why, instead_of=newest)
+
+
+def _resendable(rows: list[TicketRow], record: Record, facts: Facts) -> TicketRow | None:
+    """A command that may be repeated, when it is time to: a cancel, or an amendment that is still wanted."""
+    if facts.now < facts.resend_at:
+        return None
+    for row in rows:
+        wanted = row.generation == record.intent.generation and not facts.blocked
+        if (row.kind is TicketKind.CANCEL or (row.kind is TicketKind.AMEND and wanted)) and sendable(row, facts):
+            return row
+    return None
+
+
+def _revived(record: Record, revived: Attempt, facts: Facts) -> Decision:
+    """It must end before anything else is begun. What the live attempt may execute too much meanwhile is taken away."""
+    step = _end_revived(record, revived, facts)
+    live = record.live
+    if not isinstance(step, Wait) or live is None or live.state is not AttemptState.LIVE:
+        return step
+    if not ends_now(record, facts) and live.spec.amount <= remaining(record, without=live.n):
+        return step
+    urgent = _working(record, live, replace(facts, missing=False, gone=False))
+    return urgent if isinstance(urgent, (AmendOrder, CancelOrder)) else step
+
+
+def _end_revived(record: Record, revived: Attempt, facts: Facts) -> Decision:
+    if facts.gone:
+        return CloseForgotten(revived)
+    if revived.venue_status in _OVER:
+        return _query(revived, "late evidence: final fills", facts)
+    unsettled = [row for row in record.tickets_of(revived.n) if row.state.open]
+    return _end(revived, unsettled, "late evidence: it should not exist", facts)
+
+
+_OVER = frozenset(s.value for s in VenueStatus if s.terminal)
+
+
+def _query(attempt: Attempt, why: str, facts: Facts) -> Decision:
+    return Wait(facts.query_at, why) if facts.now < facts.query_at else Query(attempt, why)
+
+
+def _look_until(attempt: Attempt, why: str, at: int, facts: Facts) -> Decision:
+    """Nothing more to do before ``at`` but to look."""
+    return Wait(min(at, facts.query_at), why) if facts.now < facts.query_at else Query(attempt, why)
+
+
+def _earliest(*times: int | None) -> int | None:
+    return min((at for at in times if at is not None), default=None)
+
+
+def _proof_text(facts: Facts) -> str:
+    at = facts.looks[-1].absent.at
+    marks = (("venue_ms", at.venue_ms), ("ledger_ms", at.ledger_ms), ("height", at.height))
+    seen = ", ".join(f"{name}={value}" for name, value in marks if value is not None)
+    spent = ", ".join(f"{slot.scope}#{slot.number} spent" for slot in sorted(at.spent, key=lambda s: s.number))
+    got = "; ".join(part for part in (seen, spent) if part)
+    return f"absent in {len(facts.looks)} reads up to {got}, past every end of its tickets"
+
+
+def still_wanted(record: Record, facts: Facts) -> bool:
+    """The check just before an order-creating send (R4, R20), on a record read after the commit."""
+    return record.intent.desired is Desired.ACTIVE and not facts.blocked and not record.progress.status.terminal

@@ -1,0 +1,77 @@
+"""Owning an account: a lease in SQL whose epoch fences every write (R31). The lease is courtesy; the epoch is safety."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Awaitable, Callable
+
+from exchange_kernel.errors import Fenced, StoreError
+from exchange_kernel.reconcile.session import Session
+from exchange_kernel.state.ops import AcquireLease, RenewLease
+
+MARGIN_S = 0.5
+"""How long before its end a lease no longer counts as held for a send."""
+
+
+def owner_name(nonce: bytes) -> str:
+    """host:pid:nonce. The pid lets a restart on the same host see that the former owner is gone."""
+    return f"{socket.gethostname()}:{os.getpid()}:{nonce.hex()}"
+
+
+def is_gone(owner: str) -> bool:
+    """True when the owner was a process of this host that no longer exists."""
+    host, _, rest = owner.partition(":")
+    pid = rest.partition(":")[0]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+async def acquire(session: Session, owner: str, *, poll: float = 0.25) -> None:
+    """Wait for the account and take it over: epoch + 1. A former owner that is provably gone is not waited for."""
+    while True:
+        began = session.clock.monotonic()
+        held = await session.store.lease(session.account)
+        steal = held is not None and is_gone(held.owner)
+        lease = await session.store.execute(AcquireLease(session.account, owner, session.settings.lease_ms, steal))
+        if lease is not None:
+            session.epoch = lease.epoch
+            session.lease_until = began + session.settings.lease_ms / 1000 - MARGIN_S
+            return
+        await session.clock.sleep(poll)
+
+
+async def keep(session: Session, regained: Callable[[], Awaitable[None]]) -> None:
+    """Renew the lease until it is lost. ``regained``: called after a time in which it may have been lost and was not.
+
+    Raises Fenced when another process took the account over."""
+    while True:
+        await session.clock.sleep(session.settings.lease_ms / 3000)
+        began = session.clock.monotonic()
+        try:
+            await session.store.execute(RenewLease(session.account, session.epoch, session.settings.lease_ms))
+        except Fenced:
+            session.lease_until = 0.0
+            raise
+        except StoreError:
+            continue
+        lapsed = not session.owned
+        session.lease_until = began + session.settings.lease_ms / 1000 - MARGIN_S
+        if lapsed:
+            await regained()
+
+
+async def release(session: Session) -> None:
+    """Give the account up, so that the next owner need not wait."""
+    session.lease_until = 0.0
+    try:
+        await session.store.execute(RenewLease(session.account, session.epoch, 0))
+    except StoreError:
+        return

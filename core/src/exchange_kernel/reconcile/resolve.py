@@ -1,0 +1,38 @@
+"""An operator's word, where no proof by the venue is possible (R14)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from exchange_kernel.errors import IntentConflict
+from exchange_kernel.events import AttemptProvedDead
+from exchange_kernel.models import IntentStatus
+from exchange_kernel.reconcile.apply import refresh
+from exchange_kernel.reconcile.draft import Draft
+from exchange_kernel.reconcile.proof import provable
+from exchange_kernel.reconcile.session import Session
+from exchange_kernel.state.rows import AttemptState, Record
+
+
+async def never_sent(session: Session, intent_id: str, actor: str, reason: str) -> None:
+    """Accept that the live attempt never reached the venue. Refused wherever the venue itself can prove or disprove it.
+
+    Raises IntentConflict, StaleWrite."""
+    record = await session.store.record(session.account, intent_id)
+    await session.commit(dead_by_word(record, intent_id, session.clock.now_ms(), actor, reason))
+
+
+def dead_by_word(record: Record | None, intent_id: str, now: int, actor: str, reason: str) -> Draft:
+    """The record with its live attempt dead by an operator's word. Pure; ``now``: local ms. Raises IntentConflict."""
+    live = record.live if record is not None else None
+    if record is None or live is None or live.seen:
+        raise IntentConflict(f"intent {intent_id}: no attempt of unknown outcome to resolve")
+    if provable(record.ref(live)):
+        raise IntentConflict(f"intent {intent_id}: this venue can prove it itself; LOOK_AGAIN, or wait for the proof")
+    draft = Draft(record, now)
+    draft.put_attempt(replace(live, state=AttemptState.DEAD, text=f"{actor}: {reason}"[:200]))
+    draft.settle_tickets(live.n)
+    draft.emit(AttemptProvedDead, attempt=live.n, proof=f"operator's word: {reason}"[:200], actor=actor)
+    draft.progress(status=IntentStatus.PENDING, reason="", next_due=0)
+    refresh(draft)
+    return draft

@@ -1,0 +1,1 @@
+"""Schema revisions. A released one never changes."""

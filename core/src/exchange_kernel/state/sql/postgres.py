@@ -1,0 +1,136 @@
+"""PostgreSQL through psycopg: many processes, row locks, the server's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy.pool import NullPool, PoolProxiedConnection
+
+from exchange_kernel.errors import ConfigError, StoreUnavailable
+from exchange_kernel.state.sql.backend import Backend, Cursor, Trouble
+
+LOCK_MS = 5000
+# A process that is stopped in the middle of a transaction must not keep others from taking its accounts over.
+IDLE_MS = 3000
+
+_NET = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "application_name": "exchange-kernel",
+}
+
+
+def postgres_engine(url: URL) -> Engine:
+    """An engine that fails within seconds when the server is gone; what the URL says itself stays."""
+    defaults = {name: value for name, value in _NET.items() if name not in url.query}
+    return create_engine(url, poolclass=NullPool, connect_args=defaults)
+
+
+class PostgresBackend(Backend):
+    """A PostgreSQL database."""
+
+    postgres = True
+    counts_commits = False
+    errors = (psycopg.Error,)
+
+    def prepare(self, connection: PoolProxiedConnection, read: bool) -> None:
+        driver: Any = connection.driver_connection
+        driver.adapters.register_dumper(int, Int8Dumper)
+        driver.adapters.register_dumper(int, Int8BinaryDumper)
+        if read:
+            driver.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            driver.read_only = True
+            return
+        driver.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        cursor = connection.cursor()
+        cursor.execute(
+            "SELECT set_config('lock_timeout', %s, false), "
+            "set_config('idle_in_transaction_session_timeout', %s, false), "
+            "current_setting('synchronous_commit'), current_setting('fsync'), pg_is_in_recovery(), "
+            "current_setting('server_encoding')",
+            (f"{LOCK_MS}ms", f"{IDLE_MS}ms"),
+        )
+        row = cursor.fetchone()
+        connection.commit()
+        assert row is not None
+        _, _, synchronous, fsync, standby, encoding = row
+        if standby:
+            raise StoreUnavailable(f"{self.place} is a standby and takes no writes: connect to the primary server")
+        if synchronous not in ("on", "remote_apply"):
+            raise ConfigError(
+                "synchronous_commit",
+                synchronous,
+                "must be on (or remote_apply): an answered order would be lost in a crash",
+                "ALTER DATABASE … SET synchronous_commit = on, or set it for this user",
+            )
+        if fsync != "on":
+            raise ConfigError("fsync", fsync, "must be on: a power cut would destroy the database", "set fsync = on")
+        if encoding != "UTF8":
+            raise ConfigError("server_encoding", encoding, "must be UTF8", "create the database with ENCODING 'UTF8'")
+
+    def begin(self, cursor: Cursor, read: bool) -> None:
+        """Nothing to do: the driver begins with the first statement."""
+
+    def commit(self, connection: PoolProxiedConnection, cursor: Cursor) -> None:
+        connection.commit()
+
+    def rollback(self, connection: PoolProxiedConnection, cursor: Cursor) -> None:
+        connection.rollback()
+
+    def now(self, cursor: Cursor) -> int:
+        cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+        now: int = cursor.fetchone()[0]
+        return now
+
+    def tables(self, cursor: Cursor) -> set[str]:
+        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+        return {row[0] for row in cursor.fetchall()}
+
+    def server(self, cursor: Cursor) -> Mapping[str, Any] | None:
+        cursor.execute(
+            "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), 'store'::regclass::oid::bigint, "
+            "(SELECT oid::bigint FROM pg_database WHERE datname = current_database()), "
+            "has_function_privilege('pg_control_system()', 'EXECUTE')"
+        )
+        timeline, table, database, may_ask = cursor.fetchone()
+        out: dict[str, Any] = {"timeline": timeline, "database": database, "table": table}
+        if may_ask:
+            cursor.execute("SELECT system_identifier::text FROM pg_control_system()")
+            out["system"] = cursor.fetchone()[0]
+        return out
+
+    def trouble(self, error: Exception, committing: bool = False) -> Trouble:
+        state = getattr(error, "sqlstate", None) or ""
+        if isinstance(error, (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)):
+            return Trouble.AGAIN
+        if isinstance(error, (psycopg.IntegrityError, psycopg.DataError)):
+            return Trouble.GUILTY
+        # Without a code the connection broke; 57P0x: the server is stopping; 08, 25P03: it cut us off.
+        if not state or state.startswith(("08", "57P", "25P03")):
+            return Trouble.AMBIGUOUS if committing else Trouble.LOST
+        return Trouble.UNAVAILABLE
+
+    def explain(self, error: Exception) -> str:
+        state = getattr(error, "sqlstate", None) or ""
+        said = " ".join(str(error).split())
+        what = f"{self.place}: {said}" + (f" ({state})" if state else "")
+        if state == "55P03":
+            return f"{what}: another session has held a row lock for {LOCK_MS} ms; see pg_stat_activity, and try again"
+        if state.startswith("53"):
+            return f"{what}: the server lacks a resource; free disk space, memory or connections there and try again"
+        if state in ("25006", "42501"):
+            return (
+                f"{what}: this user or server may not write; connect to the primary, or grant the rights on its tables"
+            )
+        if state.startswith("28") or state == "3D000":
+            return f"{what}: check user, password and database name in the store's URL"
+        if state.startswith("57P") or not state:
+            return f"{what}: the server cannot be reached or is restarting; the next call connects again"
+        return f"{what}: see the server's log, and try again"

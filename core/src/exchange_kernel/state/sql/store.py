@@ -1,0 +1,273 @@
+"""The SQL store: writes through one lane with group commit, reads through another, each on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Engine
+
+from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
+from exchange_kernel.errors import StoreError, StoreUnavailable
+from exchange_kernel.models import OrderIntent
+from exchange_kernel.state.rows import AccountRow, EventRow, Lease, PositionRow, Progress, Record, StoreRow
+from exchange_kernel.state.sql import schema
+from exchange_kernel.state.sql.backend import Cursor, Session
+from exchange_kernel.state.sql.engine import backend_of, engine_of
+from exchange_kernel.state.sql.lanes import Inline, Lane, Thread
+from exchange_kernel.state.sql.reader import OneRecord, Queries, Query, Reader
+from exchange_kernel.state.sql.sqlite import SqliteBackend
+from exchange_kernel.state.sql.statements import Statements
+from exchange_kernel.state.sql.witness import Testimony, Witness, lost, moved_server
+from exchange_kernel.state.sql.writer import Writer
+from exchange_kernel.state.stores import IntentStateStore, LiveIntent, SlotUse, Suspicion
+from exchange_kernel.state.unit import Operation, Unit, compact
+from exchange_kernel.venue import VenueId
+
+
+class SqlIntentStore(IntentStateStore):
+    """Desired state in SQLite or PostgreSQL.
+
+    ``url``: ``sqlite:///path`` or ``postgresql://…``. ``witness``: a file outside the database that remembers how far
+    it had got (R32); SQLite keeps ``<database>.witness`` by itself, PostgreSQL one where a path is given. Several
+    processes may use one database; each object here is one of them, with a thread to write and a thread to read.
+
+    :raises ConfigError: the URL cannot be used.
+    """
+
+    def __init__(
+        self, url: str, *, clock: Clock | None = None, ids: Ids | None = None, witness: Path | None = None
+    ) -> None:
+        self._own_engine = True
+        self._set_up(engine_of(url), clock or SystemClock(), ids or SystemIds(), witness, threads=True)
+        if self._backend.volatile:
+            raise StoreUnavailable(
+                f"{url}: an in-memory database has no second connection to read on; "
+                "use MemoryIntentStore, or SqlIntentStore.inline in a simulation"
+            )
+
+    @classmethod
+    def inline(cls, engine: Engine, clock: Clock, ids: Ids) -> Self:
+        """A store without threads: everything happens in the caller, at once and in order.
+
+        For simulations, where several of these on one :func:`memory_engine` are several processes on one database.
+        """
+        made = cls.__new__(cls)
+        made._own_engine = False
+        made._set_up(engine, clock, ids, None, threads=False)
+        return made
+
+    def _set_up(self, engine: Engine, clock: Clock, ids: Ids, witness: Path | None, *, threads: bool) -> None:
+        super().__init__()
+        self._engine = engine
+        self._ids = ids
+        self._threads = threads
+        self._backend = backend_of(engine, clock)
+        if witness is None and isinstance(self._backend, SqliteBackend) and self._backend.path is not None:
+            witness = self._backend.path.with_name(f"{self._backend.path.name}.witness")
+        self._witness = None if witness is None else Witness(witness)
+        self._sql = Statements(self._backend.postgres)
+        self._queries = Queries(self._sql)
+        self._write_session = Session(self._backend, clock)
+        self._read_session = Session(self._backend, clock, read=True)
+        self._reader = Reader(self._read_session, self._queries)
+        self._writer = Writer(self._write_session, self._sql, self._committed)
+        self._known = Testimony("", None, {})
+        self._lanes: tuple[Lane, Lane] | None = None
+
+    @property
+    def transactions(self) -> int:
+        """Transactions committed by this object since it was made."""
+        return self._writer.transactions
+
+    async def open(self) -> Suspicion | None:
+        await self.close()
+        if not self._threads:
+            cause = self._open()
+            self._lanes = (Inline(self._writer.run, self._notify), Inline(self._reader.run, self._notify))
+        else:
+            cause = await asyncio.to_thread(self._open)
+            self._lanes = (
+                Thread(self._writer.run, self._notify, "exk-store-write"),
+                Thread(self._reader.run, self._notify, "exk-store-read"),
+            )
+        return None if cause is None else Suspicion(cause)
+
+    def _open(self) -> str | None:
+        session, backend = self._write_session, self._backend
+        session.welcome = None
+        # The witness first: what other processes commit in between only makes the database the newer of the two.
+        said = self._witness.read() if self._witness is not None else None
+        try:
+            cursor = session.begin()
+            schema.ensure(backend, cursor)
+            row, seen = self._own_row(cursor)
+            here = Testimony(row.store_id, backend.file, self._counters(cursor, row))
+            server = backend.server(cursor)
+            cause = row.suspicion
+            if self._witness is not None and cause is None:
+                cause = lost(said, here, f"its witness {self._witness.path}")
+            if self._known.store_id and cause is None:
+                cause = lost(self._known, here, "this process")
+            if seen and server and cause is None:
+                cause = moved_server(seen, server)
+            text = None if server is None else compact(dict(server))
+            self._run(cursor, "UPDATE store SET suspicion = ?, server = ? WHERE id = 1", (cause, text))
+            session.commit()
+            self._known = here
+            self._start_witness(cause)
+        except backend.errors as error:
+            session.drop()
+            raise StoreUnavailable(backend.explain(error)) from error
+        except OSError as error:
+            session.drop()
+            raise StoreUnavailable(
+                f"the store's witness cannot be written: {error}: make its folder writable"
+            ) from error
+        except BaseException:
+            session.rollback()
+            session.close()
+            raise
+        session.welcome = self._welcome
+        return cause
+
+    def _own_row(self, cursor: Cursor) -> tuple[StoreRow, dict[str, Any] | None]:
+        cursor.execute("SELECT server FROM store")
+        found = cursor.fetchone()
+        if found is None:
+            cursor.execute(self._sql.accounts)
+            if cursor.fetchone() is not None:
+                raise StoreError(f"{self._backend.place} has accounts and has lost its own row: restore a backup")
+            insert = "INSERT INTO store (id, store_id, incarnation, commit_seq) VALUES (1, ?, 1, 0)"
+            self._run(cursor, insert, (self._ids.new(16).hex(),))
+        server = None if found is None or found[0] is None else json.loads(found[0])
+        return self._queries.store_row(cursor), server
+
+    def _run(self, cursor: Cursor, text: str, parameters: tuple[Any, ...]) -> None:
+        cursor.execute(text.replace("?", "%s") if self._backend.postgres else text, parameters)
+
+    def _counters(self, cursor: Cursor, row: StoreRow) -> dict[str, int]:
+        if self._backend.counts_commits:
+            return {"commits": row.commit_seq}
+        cursor.execute(self._sql.counters)
+        return {f"events of {account}": seq for account, seq in cursor.fetchall()}
+
+    def _welcome(self, cursor: Cursor) -> None:
+        """A new connection must lead to the database that the old one led to."""
+        row, seen = self._own_row(cursor)
+        here = Testimony(row.store_id, None, self._counters(cursor, row))
+        cause = lost(self._known, here, "this process")
+        server = self._backend.server(cursor)
+        if cause is None and seen and server:
+            cause = moved_server(seen, server)
+        if cause is not None:
+            raise StoreUnavailable(
+                f"{self._backend.place} may have lost commits while this process ran: {cause}; "
+                "nothing is written any more: restart, so that its accounts recover"
+            )
+
+    def _committed(self, unit: Unit) -> None:
+        counters = dict(self._known.counters)
+        if self._backend.counts_commits:
+            counters["commits"] = unit.store.commit_seq
+        else:
+            counters |= {f"events of {name}": unit.accounts[name].event_seq for name in unit.dirty_accounts}
+        self._known = self._known._replace(counters=counters)
+        if self._witness is None or unit.store.suspicion is not None:
+            return
+        if unit.dirty_store or not self._witness.started:
+            # A suspicion may just have been acknowledged: only now does the witness take the new state for the truth.
+            try:
+                self._witness.start(self._known)
+            except OSError:
+                self._witness.close()
+        else:
+            self._witness.write(self._known)
+
+    def _start_witness(self, cause: str | None) -> None:
+        if self._witness is not None and cause is None:
+            self._witness.start(self._known)
+
+    async def close(self) -> None:
+        lanes, self._lanes = self._lanes, None
+        for lane in lanes or ():
+            await lane.close()
+        self._write_session.close()
+        self._read_session.close()
+        if self._witness is not None:
+            self._witness.close()
+        if self._own_engine:
+            self._engine.dispose()
+
+    async def execute(self, operation: Operation) -> Any:
+        return await self._lane(0).do(operation)
+
+    def _lane(self, which: int) -> Lane:
+        if self._lanes is None:
+            raise StoreUnavailable(f"{self._backend.place} is not open: call open() first")
+        return self._lanes[which]
+
+    async def _ask(self, query: Query | OneRecord) -> Any:
+        return await self._lane(1).do(query)
+
+    async def store_row(self) -> StoreRow:
+        row: StoreRow = await self._ask(self._queries.store_row)
+        return row
+
+    async def record(self, account: str, intent_id: str) -> Record | None:
+        found: Record | None = await self._ask(OneRecord(account, intent_id))
+        return found
+
+    async def locate(self, account: str, key: bytes | None, ids: Sequence[VenueId]) -> tuple[str, int] | None:
+        query = partial(self._queries.locate, account=account, key=key, ids=ids)
+        found: tuple[str, int] | None = await self._ask(query)
+        return found
+
+    async def fill_owner(self, account: str, fill_id: str) -> tuple[str, int] | None:
+        query = partial(self._queries.fill_owner, account=account, fill_id=fill_id)
+        found: tuple[str, int] | None = await self._ask(query)
+        return found
+
+    async def live_intents(self, account: str) -> Sequence[LiveIntent]:
+        rows: list[LiveIntent] = await self._ask(partial(self._queries.live_intents, account=account))
+        return rows
+
+    async def due(self, account: str, now: int, limit: int) -> Sequence[str]:
+        ids: list[str] = await self._ask(partial(self._queries.due, account=account, now=now, limit=limit))
+        return ids
+
+    async def intents(
+        self, account: str, *, symbol: str | None = None, active_only: bool = False
+    ) -> Sequence[tuple[OrderIntent, Progress]]:
+        query = partial(self._queries.intents, account=account, symbol=symbol, active_only=active_only)
+        rows: list[tuple[OrderIntent, Progress]] = await self._ask(query)
+        return rows
+
+    async def event_rows(self, account: str, after: int, limit: int) -> Sequence[EventRow]:
+        query = partial(self._queries.event_rows, account=account, after=after, limit=limit)
+        rows: list[EventRow] = await self._ask(query)
+        return rows
+
+    async def positions(self, account: str) -> Sequence[PositionRow]:
+        rows: list[PositionRow] = await self._ask(partial(self._queries.positions, account=account))
+        return rows
+
+    async def account_row(self, account: str) -> AccountRow | None:
+        row: AccountRow | None = await self._ask(partial(self._queries.account_row, account=account))
+        return row
+
+    async def accounts(self) -> Sequence[str]:
+        names: list[str] = await self._ask(self._queries.accounts)
+        return names
+
+    async def lease(self, account: str) -> Lease | None:
+        lease: Lease | None = await self._ask(partial(self._queries.lease, account=account))
+        return lease
+
+    async def slots(self, scope: str, floor: int) -> Sequence[SlotUse]:
+        uses: list[SlotUse] = await self._ask(partial(self._queries.slots, scope=scope, floor=floor))
+        return uses

@@ -1,0 +1,283 @@
+"""The paper venue's adapter. It keeps nothing of its own: what it must remember is in the tickets, or at the venue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from exchange_kernel.errors import (
+    NotSent,
+    OutcomeUnknown,
+    Unavailable,
+    UnknownSymbol,
+    UnknownTarget,
+)
+from exchange_kernel.orders import suggest
+from exchange_kernel.schema import SymbolMetadata
+from exchange_kernel.venue import (
+    FOREVER,
+    AccountSnapshot,
+    Ack,
+    Amend,
+    Burn,
+    Cancel,
+    CancelAll,
+    Command,
+    Context,
+    Fill,
+    LedgerEntry,
+    Lookup,
+    Ms,
+    Opened,
+    OrderReport,
+    Place,
+    Prep,
+    Prepared,
+    Preview,
+    PriceTick,
+    Ref,
+    Scope,
+    Snapshot,
+    Spec,
+    Ticket,
+    VenueEvent,
+)
+from exchange_kernel_paper import checks
+from exchange_kernel_paper.config import DEFAULT_SECRET, PaperConfig
+from exchange_kernel_paper.exchange import decode
+from exchange_kernel_paper.link import Link, NeverSent, NoAnswer, Stream, StreamRefused
+from exchange_kernel_paper.lookups import Lookups
+from exchange_kernel_paper.streams import Events
+from exchange_kernel_paper.terms import VenueTerms, read_symbol
+from exchange_kernel_paper.tickets import (
+    CODEC,
+    Tickets,
+    VenueState,
+    operation,
+    place_fields,
+    read_body,
+    unsupported,
+)
+from exchange_kernel_paper.translate import Translator, client_id
+from exchange_kernel_paper.verdicts import LEDGER, READ, VENUE, judge
+
+SILENT_BEATS = 3
+"""Heartbeats that may be missing before a stream counts as dead."""
+
+
+class PaperAdapter:
+    """One session with one account of a paper exchange. Implements VenueAdapter, Prices and History."""
+
+    _ctx: Context
+    _link: Link
+    _terms: VenueTerms
+    _tickets: Tickets
+    _translate: Translator
+    _events: Events
+    _lookups: Lookups
+    _identity: str
+    _symbols: dict[str, SymbolMetadata]
+
+    def __init__(self) -> None:
+        self._state = VenueState()
+        self._open = False
+
+    # session ----------------------------------------------------------------------------------------------------
+
+    async def open(self, ctx: Context) -> Opened:
+        config = PaperConfig.of(ctx)
+        self._ctx, self._link, self._open = ctx, config.link(ctx), True
+        secret = ctx.secrets.get("secret", DEFAULT_SECRET).encode()
+        # Requests can be signed before the terms are known; only tickets need them.
+        self._tickets = Tickets("", config.account, secret, _UNKNOWN_TERMS, self._state)
+        hello = await self.read("hello")
+        terms = self._terms = VenueTerms.read(hello)
+        self._identity = f"paper:{hello['venue']}:{hello['account']}"
+        self._tickets = Tickets(self._identity, config.account, secret, terms, self._state)
+        self._translate = Translator(terms)
+        self._lookups = Lookups(self.read, self._translate, terms, self._identity, ctx.clock)
+        self._events = Events(ctx, self._translate, SILENT_BEATS * terms.heartbeat_ms / 1000)
+        await self.markets()
+        await self.read("time")  # a second measurement of the clock, now that the connection stands
+        scopes = (Scope(self._identity, "gapless", hello["ledger"]["next"]),) if terms.fence == "sequence" else ()
+        return Opened(
+            identity=self._identity,
+            mode="paper",
+            scopes=scopes,
+            retention=terms.retention_ms or FOREVER,
+            read_lag=terms.read_lag_ms,
+            clock_offset=self._state.offset,
+            clock_error=self._state.error,
+            horizon=self._tickets.horizon,
+        )
+
+    async def close(self) -> None:
+        if self._open:
+            self._open = False
+            if hasattr(self, "_events"):
+                self._events.closed = True
+            await self._link.close()
+
+    async def markets(self) -> Sequence[SymbolMetadata]:
+        reply = await self.read("markets")
+        self._symbols = {market["symbol"]: read_symbol(market, self._terms) for market in reply["markets"]}
+        return tuple(self._symbols.values())
+
+    # changes ----------------------------------------------------------------------------------------------------
+
+    def check(self, spec: Spec, was: Spec | None = None) -> Preview:
+        symbol = self._symbols.get(spec.symbol)
+        if symbol is None:
+            raise UnknownSymbol("symbol", spec.symbol, "is not listed here", suggest(spec.symbol, self._symbols))
+        if was is None:
+            return checks.preview(spec, symbol, self._terms)
+        return checks.amendment(spec, was, symbol, self._terms)
+
+    async def prepare(self, command: Command, prep: Prep) -> Prepared:
+        if self._state.stale or self._terms.fence == "height" or prep.instead_of is not None:
+            await self.read("time")
+        match command:
+            case Place(key, spec):
+                sent = self.check(spec)
+                fields = place_fields(sent.spec, client_id(key) if self._terms.client_ids else None)
+                return self._tickets.seal("order", key, prep, fields, sent.outlay, f"{spec.side} {spec.symbol}")
+            case Amend(key, ref, spec):
+                return self._amend(key, ref, spec, prep)
+            case Cancel(key, ref, _):
+                fields = {"symbol": ref.symbol, **self._target(ref)}
+                return self._tickets.seal("cancel", key, prep, fields, note=f"cancel {ref.symbol}")
+            case CancelAll(key, symbol):
+                fields = {} if symbol is None else {"symbol": symbol}
+                return self._tickets.seal("cancel_all", key, prep, fields, note=f"cancel all {symbol or ''}")
+            case Burn(key, slot) if self._terms.fence == "sequence" and slot.scope == self._identity:
+                return self._tickets.seal(
+                    "burn", key, replace(prep, take=lambda _: slot), {}, note=f"burn {slot.number}"
+                )
+            case _:
+                raise unsupported(command)
+
+    async def submit(self, ticket: Ticket) -> Ack:
+        if ticket.identity != self._identity or ticket.codec != CODEC or not ticket.body:
+            raise NotSent(f"this ticket is {ticket.codec} for {ticket.identity}, not {CODEC} for {self._identity}")
+        if self._ctx.clock() > ticket.send_before:
+            raise NotSent(f"too old: it was to be sent before {ticket.send_before} ms")
+        op = operation(ticket.body)
+        try:
+            data = await self._link.call(op, ticket.body)
+        except NeverSent as error:
+            raise NotSent(str(error)) from None
+        except NoAnswer as error:
+            raise OutcomeUnknown(str(error)) from None
+        reply = _decoded(data)
+        if reply is None:
+            raise OutcomeUnknown("the answer is not whole")
+        if reply.get("code") is not None:
+            self._state.stale = self._state.stale or reply["code"] == "TIMESTAMP"
+            judge(reply, LEDGER if self._terms.ledger else VENUE, self._local)
+            return Ack("duplicate")
+        if "held" in reply:
+            return Ack("held")
+        # Without client ids only this answer says which order is whose.
+        known = ticket.key if op == "order" and not self._terms.client_ids else None
+        return Ack("decided", tuple(self._translate.order(view, key=known) for view in reply["orders"]))
+
+    def _amend(self, key: bytes, ref: Ref, spec: Spec, prep: Prep) -> Ticket:
+        place = prep.instead_of
+        if place is not None and self._terms.fence == "sequence" and read_body(place)["op"] == "order":
+            # The old order never came to be: the new terms take its number, and its client id.
+            fields = place_fields(self.check(spec).spec, read_body(place)["client"])
+            return self._tickets.seal("order", key, prep, fields, self.check(spec).outlay, f"amend {spec.symbol}")
+        sent = self.check(spec, ref.spec)
+        fields = {"symbol": ref.symbol, **self._target(ref)}
+        fields.update((name, value) for name, value in place_fields(sent.spec, None).items() if name in _AMENDED)
+        return self._tickets.seal("amend", key, prep, fields, sent.outlay, f"amend {spec.symbol}")
+
+    def _target(self, ref: Ref) -> dict[str, Any]:
+        """How a cancel or an amend names its order: the venue's id where known, else the client id."""
+        for known in ref.ids:
+            if known.kind == "order":
+                return {"order": int(known.value)}
+        if not self._terms.client_ids:
+            raise UnknownTarget("the venue's id of this order is not known, and the venue has no client ids")
+        return {"client": client_id(ref.key)}
+
+    # reads ------------------------------------------------------------------------------------------------------
+
+    async def lookup(self, ref: Ref) -> Lookup:
+        return await self._lookups.find(ref)
+
+    async def open_orders(self, page: str | None) -> Snapshot:
+        return await self._lookups.open_orders(page)
+
+    async def account(self) -> AccountSnapshot:
+        at, reply = await self._lookups.marked("account")
+        floors = {self._identity: reply["ledger"]["next"]} if self._terms.fence == "sequence" else {}
+        return AccountSnapshot(at, True, self._translate.balances(reply["balances"]), floors=floors)
+
+    async def history(self, cursor: str | None) -> tuple[Sequence[OrderReport | Fill | LedgerEntry], str | None]:
+        reply = await self.read("history", after=int(cursor or 0))
+        ledger = reply.get("ledger")
+        items: list[OrderReport | Fill | LedgerEntry] = []
+        for item in reply["items"]:
+            if "order" in item:
+                items.append(self._translate.order(item["order"], ledger))
+            else:
+                items.append(self._translate.loose_fill(item, ledger))
+        return items, str(reply["next"])
+
+    def events(self, cursor: str | None) -> AsyncIterator[VenueEvent]:
+        return self._events.account(lambda: self._subscribe("events"))
+
+    def prices(self, symbols: frozenset[str]) -> AsyncIterator[PriceTick]:
+        return self._events.prices(lambda: self._subscribe("prices", symbols=sorted(symbols)))
+
+    async def read(self, op: str, **fields: object) -> dict[str, Any]:
+        """One read; ``hello`` and ``time`` also measure the clock. Raises Unavailable, RateLimited, NotAuthorized."""
+        before = self._ctx.clock()
+        try:
+            data = await self._link.call(op, self._tickets.request(op, **fields))
+        except (NeverSent, NoAnswer) as error:
+            raise Unavailable(f"{op}: {error}") from None
+        reply = _decoded(data)
+        if reply is None:
+            raise Unavailable(f"{op}: the answer is not whole")
+        judge(reply, READ, self._local)
+        if op in ("hello", "time"):
+            self._measure(before, self._ctx.clock(), reply)
+        return reply
+
+    async def _subscribe(self, op: str, **fields: object) -> Stream:
+        try:
+            return await self._link.subscribe(self._tickets.request(op, **fields))
+        except (NeverSent, NoAnswer) as error:
+            raise Unavailable(f"{op}: {error}") from None
+        except StreamRefused as refused:
+            judge(_decoded(refused.reply) or {"code": "UNAVAILABLE"}, READ, self._local)
+            raise Unavailable(f"{op}: refused") from None
+
+    def _measure(self, before: Ms, after: Ms, reply: dict[str, Any]) -> None:
+        """How far the venue's clock is ahead of the local one, and how wrong that may be."""
+        state = self._state
+        state.offset = reply["t"] - (before + after) // 2
+        state.error = (after - before + 1) // 2 + 1
+        state.stale = False
+        if "ledger" in reply:
+            state.height, state.base_fee = reply["ledger"]["height"], Decimal(reply["ledger"]["base_fee"])
+
+    def _local(self, venue_ms: Ms) -> Ms:
+        return venue_ms - self._state.offset + self._state.error
+
+
+_AMENDED = frozenset({"amount", "limit"})
+_UNKNOWN_TERMS = VenueTerms("none", 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "off", Decimal(0), Decimal(0), "quote")
+
+
+def _decoded(data: bytes) -> dict[str, Any] | None:
+    """An answer, or None if it is no whole JSON object with a time."""
+    try:
+        reply = decode(data)
+    except ValueError:
+        return None
+    return reply if isinstance(reply, dict) and "t" in reply else None

@@ -1,0 +1,144 @@
+"""May the venue take this order, and what exactly would be sent? Pure: no clock, no network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+from exchange_kernel.errors import InvalidOrder, Unsupported
+from exchange_kernel.orders import round_down, safe_price
+from exchange_kernel.schema import AmountType, Side, Support, SymbolMetadata, TimeInForce, canonical
+from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.venue import Money, Preview, Spec
+from exchange_kernel_paper.terms import VenueTerms
+
+_IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+_NEVER_RESTS = "a market order never rests: what does not trade at once expires"
+
+
+def preview(spec: Spec, symbol: SymbolMetadata, terms: VenueTerms) -> Preview:
+    """Exactly what would be sent for ``spec``. Raises Unsupported, InvalidOrder."""
+    _refuse_unsupported(spec, symbol)
+    sent = _rounded(spec, symbol)
+    _check_bounds(sent, symbol)
+    warnings = (_NEVER_RESTS,) if sent.limit is None and sent.tif not in _IMMEDIATE else ()
+    return Preview(sent, _uses(sent, symbol), outlay(sent, symbol, terms), warnings)
+
+
+def amendment(spec: Spec, was: Spec, symbol: SymbolMetadata, terms: VenueTerms) -> Preview:
+    """Exactly what would be sent to turn ``was`` into ``spec``. Raises Unsupported, InvalidOrder."""
+    after = preview(spec, symbol, terms)
+    if after.spec.limit is None or was.limit is None:
+        raise Unsupported("amend_price", "a market order is over before it could be amended")
+    if replace(after.spec, amount=was.amount, limit=was.limit) != replace(was, guard=None):
+        raise Unsupported("amend_price", "only the amount and the limit price of an order can be amended")
+    needed = []
+    if after.spec.limit != was.limit:
+        needed.append("amend_price")
+    if after.spec.amount > was.amount:
+        needed.append("amend_up")
+    elif after.spec.amount < was.amount:
+        needed.append("amend_down")
+    for feature in needed:
+        if not symbol.capabilities.offers(feature):
+            raise Unsupported(feature, "this venue does not amend so; cancel and place again")
+    uses = dict(after.uses)
+    uses.update((feature, symbol.capabilities.support(feature)) for feature in needed)
+    return Preview(after.spec, uses, after.outlay, after.warnings)
+
+
+def outlay(spec: Spec, symbol: SymbolMetadata, terms: VenueTerms) -> tuple[Money, ...]:
+    """The most the order may cost, fee included. Empty for a market buy in base without a worst price: nobody knows."""
+    price = spec.limit if spec.limit is not None else spec.guard
+    buys, in_quote = spec.side is Side.BUY, spec.amount_in is AmountType.QUOTE
+    if buys:
+        most = spec.amount if in_quote else None if price is None else EXACT.multiply(spec.amount, price)
+    else:
+        most = spec.amount if not in_quote else None if price is None else _base_for(spec.amount, price, symbol)
+    if most is None:
+        return ()
+    paid = symbol.quote if buys else symbol.base
+    fee_in_paid = terms.fee_in == ("quote" if buys else "base")
+    if fee_in_paid:
+        most = EXACT.add(most, EXACT.multiply(most, max(terms.maker_fee, terms.taker_fee)))
+    return (Money(paid, most),)
+
+
+def _base_for(quote: Decimal, price: Decimal, symbol: SymbolMetadata) -> Decimal:
+    """Whole steps of base that bring at most ``quote`` at ``price``."""
+    step = symbol.amounts.step
+    return EXACT.multiply(EXACT.divide_int(quote, EXACT.multiply(price, step)), step)
+
+
+def _refuse_unsupported(spec: Spec, symbol: SymbolMetadata) -> None:
+    if spec.side not in symbol.capabilities.sides:
+        only = ", ".join(sorted(symbol.capabilities.sides))
+        raise Unsupported(f"side {spec.side}", f"{symbol.symbol_id} takes only {only}")
+    if spec.trigger is not None:
+        raise Unsupported(spec.trigger.kind.lower(), "this venue watches no prices")
+    if spec.reduce_only:
+        raise Unsupported("reduce_only", "a spot venue knows no positions")
+    if spec.leg != "NET":
+        raise Unsupported("hedge_legs", "a spot venue knows no positions")
+    if spec.post_only and (spec.limit is None or spec.tif in _IMMEDIATE):
+        raise InvalidOrder("post_only", True, "needs a limit price and a time in force that rests")
+    if spec.display is not None and spec.limit is None:
+        raise InvalidOrder("display", spec.display, "needs a limit price")
+    if (spec.until is not None) != (spec.tif is TimeInForce.GTD):
+        raise InvalidOrder("until", spec.until, "belongs to tif GTD, which needs it")
+
+
+def _rounded(spec: Spec, symbol: SymbolMetadata) -> Spec:
+    """``spec`` on the market's grid; amounts down, prices never to the disadvantage."""
+    in_quote = spec.amount_in is AmountType.QUOTE
+    step = symbol.amounts.quote_step if in_quote else symbol.amounts.step
+    assert step is not None
+    amount = round_down(spec.amount, step)
+    limit = _price("limit", spec.limit, spec.side, symbol)
+    guard = None if limit is not None else _price("guard", spec.guard, spec.side, symbol)
+    display = None if spec.display is None else round_down(spec.display, symbol.amounts.step)
+    if display is not None and not in_quote:
+        display = min(display, amount)
+    if (amount, limit, guard, display) == (spec.amount, spec.limit, spec.guard, spec.display):
+        return spec
+    return replace(spec, amount=amount, limit=limit, guard=guard, display=display)
+
+
+def _price(field: str, price: Decimal | None, side: Side, symbol: SymbolMetadata) -> Decimal | None:
+    if price is None:
+        return None
+    safe = safe_price(price, side, symbol.prices)
+    if safe is None:
+        raise InvalidOrder(field, price, f"is outside the prices of {symbol.symbol_id}")
+    return safe
+
+
+def _check_bounds(spec: Spec, symbol: SymbolMetadata) -> None:
+    amounts, of = symbol.amounts, f"of {symbol.symbol_id}"
+    if spec.display is not None and not spec.display:
+        raise InvalidOrder("display", spec.display, f"is below one step {canonical(amounts.step)} {of}")
+    notional = None
+    if spec.amount_in is AmountType.QUOTE:
+        notional = spec.amount
+    else:
+        if spec.amount < amounts.min_amount:
+            raise InvalidOrder("amount", spec.amount, f"is below min_amount {canonical(amounts.min_amount)} {of}")
+        if amounts.max_amount is not None and spec.amount > amounts.max_amount:
+            raise InvalidOrder("amount", spec.amount, f"is above max_amount {canonical(amounts.max_amount)} {of}")
+        if spec.limit is not None:
+            notional = EXACT.multiply(spec.amount, spec.limit)
+    if notional is not None and amounts.min_notional is not None and notional < amounts.min_notional:
+        worth = f"is worth {canonical(notional)} {symbol.quote}"
+        raise InvalidOrder("amount", spec.amount, f"{worth}, below min_notional {canonical(amounts.min_notional)} {of}")
+
+
+def _uses(spec: Spec, symbol: SymbolMetadata) -> dict[str, Support]:
+    features = symbol.capabilities.features
+    used = ["market" if spec.limit is None else "limit", f"amount_{spec.amount_in.lower()}"]
+    if spec.limit is not None or spec.tif in _IMMEDIATE:
+        used.append(spec.tif.lower())
+    if spec.post_only:
+        used.append("post_only")
+    if spec.display is not None:
+        used.append("iceberg")
+    return {name: features[name] for name in used}

@@ -1,0 +1,139 @@
+"""What a request does, once it is let in: find its target, run it on the engine, keep its receipt."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from exchange_kernel_paper.exchange.accounts import Account
+from exchange_kernel_paper.exchange.chain import Receipt, Transaction
+from exchange_kernel_paper.exchange.codes import Code, Refusal, Why
+from exchange_kernel_paper.exchange.engine import FEES, Engine
+from exchange_kernel_paper.exchange.fences import check_execution, request_id
+from exchange_kernel_paper.exchange.filters import Request, read_price, read_terms
+from exchange_kernel_paper.exchange.markets import Market
+from exchange_kernel_paper.exchange.numbers import ZERO, number
+from exchange_kernel_paper.exchange.orders import CANCELED, Order
+from exchange_kernel_paper.exchange.settings import Settings
+
+
+class Commands:
+    """The five operations: order, amend, cancel, cancel_all, burn."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine, self._settings = engine, settings
+
+    def market(self, symbol: object) -> Market:
+        """A market by symbol. Refusal: UNKNOWN_SYMBOL."""
+        found = self._engine.markets.get(symbol) if isinstance(symbol, str) else None
+        if found is None:
+            raise Refusal(Code.UNKNOWN_SYMBOL, f"no market {symbol!r}")
+        return found
+
+    def execute(self, account: Account, request: Request) -> list[Order]:
+        """Run a request now; the orders it created or changed. Raises Refusal."""
+        check_execution(self._settings, account, request)
+        rid = request_id(request)
+        remembers = self._settings.fence == "permanent_key" and rid is not None
+        try:
+            orders = self._run(account, request)
+        except Refusal as refusal:
+            if remembers:
+                self._keep(account, request, refusal.code, ZERO, -1)
+                self._record_rejected(account, request, refusal.code)
+            raise
+        if remembers or request["op"] == "cancel_all":
+            self._keep(account, request, "", ZERO, -1)
+        return orders
+
+    def mined(self, account: Account, tx: Transaction) -> list[Order]:
+        """Run a transaction of a block: it costs its fee and keeps a receipt, whether it succeeds or not."""
+        asset = self._settings.gas_asset
+        fee = min(tx.fee, max(account.balance(asset).free, ZERO))
+        account.add(asset, -fee)
+        self._engine.accounts[FEES].add(asset, fee)
+        slot = tx.number if self._settings.fence == "sequence" else -1
+        orders: list[Order] = []
+        try:
+            if tx.request["op"] == "order" and request_client(tx.request) in account.by_client:
+                raise Refusal(Code.DUPLICATE, "an order with this client id exists")
+            orders = self._run(account, tx.request)
+            code = ""
+        except Refusal as refusal:
+            code = refusal.code.value
+            if refusal.code is not Code.DUPLICATE:
+                orders = self._record_rejected(account, tx.request, code)
+        self._keep(account, tx.request, code, fee, slot)
+        targets = orders or self._targets(account, tx.request)
+        if fee:
+            for order in targets[:1]:
+                order.costs = (*order.costs, (tx.rid, asset, fee))
+        return orders
+
+    def _run(self, account: Account, request: Request) -> list[Order]:
+        op = request["op"]
+        if op == "order":
+            return [self._place(account, request)]
+        if op == "amend":
+            return [self._amend(account, request)]
+        if op == "cancel":
+            order = self._open_target(account, request)
+            self._engine.end(order, CANCELED, Why.USER)
+            return [order]
+        if op == "cancel_all":
+            symbol = request.get("symbol")
+            return self._engine.cancel_all(account, None if symbol is None else self.market(symbol).symbol)
+        if op == "burn" and self._settings.fence == "sequence":
+            return []
+        raise Refusal(Code.BAD_REQUEST, f"no operation {op!r} here")
+
+    def _place(self, account: Account, request: Request) -> Order:
+        market = self.market(request.get("symbol"))
+        terms = read_terms(market, request, self._engine.now)
+        return self._engine.place(account, market, terms, request_client(request), request_id(request))
+
+    def _amend(self, account: Account, request: Request) -> Order:
+        order = self._open_target(account, request)
+        limit = order.limit if request.get("limit") is None else read_price(order.market, "limit", request["limit"])
+        total: Decimal = number("amount", request.get("amount"))
+        self._engine.amend(order, total, limit, request_id(request))
+        return order
+
+    def _record_rejected(self, account: Account, request: Request, code: str) -> list[Order]:
+        """Where a failed order is remembered: its rejection is what a look-up finds."""
+        market = self._engine.markets.get(str(request.get("symbol")))
+        if request["op"] != "order" or market is None:
+            return []
+        try:
+            terms = read_terms(market, request, self._engine.now)
+        except Refusal:
+            terms = None
+        return [self._engine.reject(account, market, terms, request_client(request), code)]
+
+    def _keep(self, account: Account, request: Request, code: str, fee: Decimal, slot: int) -> None:
+        rid = request_id(request)
+        if rid is not None:
+            at, height, gas = self._engine.now, self._engine.height, self._settings.gas_asset
+            account.receipts[rid] = Receipt(str(request["op"]), code, at, height, slot, gas, fee)
+
+    def _open_target(self, account: Account, request: Request) -> Order:
+        """The working order a cancel or an amend means. Refusal: UNKNOWN_ORDER."""
+        for order in self._targets(account, request):
+            if not order.finished:
+                return order
+        raise Refusal(Code.UNKNOWN_ORDER, "no such open order")
+
+    def _targets(self, account: Account, request: Request) -> list[Order]:
+        """Orders a request names, by the venue's id or by client id; newest first."""
+        number_ = request.get("order")
+        if number_ is not None:
+            order = self._engine.orders.get(number_) if type(number_) is int else None
+            return [order] if order is not None and order.account is account else []
+        if request["op"] not in ("amend", "cancel"):
+            return []
+        return list(reversed(account.by_client.get(request_client(request) or "", ())))
+
+
+def request_client(request: Request) -> str | None:
+    """The client id in a request, if it has one."""
+    client = request.get("client")
+    return client if isinstance(client, str) else None

@@ -1,0 +1,189 @@
+"""The exchange's own ledger: every request that arrived, every order, fill and end. Append-only; the tests' judge.
+
+It is written beside the orders, never read by the exchange, and never forgets. Writing appends one entry; what became
+of each order is worked out from the entries when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from exchange_kernel_paper.exchange.numbers import EXACT, ZERO, text
+from exchange_kernel_paper.exchange.orders import Order, Trade
+
+Entry = tuple[int, str, str, Any, Any]
+"""Venue ms UTC, what happened, account, request id (``arrived``, ``refused``) or order id, and a detail."""
+
+
+class OrderRecord:
+    """What became of one order: ``base`` and ``quote`` executed, ``most`` the largest total it was ever allowed."""
+
+    __slots__ = (
+        "account",
+        "at",
+        "base",
+        "client",
+        "fills",
+        "id",
+        "in_quote",
+        "most",
+        "quote",
+        "side",
+        "status",
+        "symbol",
+        "why",
+    )
+
+    def __init__(
+        self, number: int, account: str, at: int, client: str | None, symbol: str, side: str, amount: Decimal, unit: str
+    ) -> None:
+        self.id, self.account, self.at, self.client = number, account, at, client
+        self.symbol, self.side, self.most, self.in_quote = symbol, side, amount, unit == "QUOTE"
+        self.base = self.quote = ZERO
+        self.fills = 0
+        self.status, self.why = "WORKING", ""
+
+    @property
+    def live(self) -> bool:
+        """True while it rests."""
+        return self.status == "WORKING"
+
+    @property
+    def executed(self) -> Decimal:
+        """What is executed, in the unit of ``most``."""
+        return self.quote if self.in_quote else self.base
+
+    def view(self) -> dict[str, object]:
+        """This record as JSON-able data."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {name: text(value) if isinstance(value, Decimal) else value for name, value in plain.items()}
+
+
+class Ledger:
+    """See the module. ``entries`` is the ledger; everything else is read from it."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._read = 0
+        self._orders: dict[int, OrderRecord] = {}
+        self._by_client: dict[str, list[OrderRecord]] = {}
+
+    # written by the exchange ------------------------------------------------------------------------------------
+
+    def arrived(self, now: int, account: str, op: str, request_id: str) -> None:
+        """A request reached the exchange, whatever becomes of it."""
+        self.entries.append((now, "arrived", account, request_id, op))
+
+    def refused(self, now: int, account: str, request_id: str, code: str) -> None:
+        """It was refused."""
+        self.entries.append((now, "refused", account, request_id, code))
+
+    def created(self, now: int, order: Order) -> None:
+        """An order came to be."""
+        unit = "QUOTE" if order.in_quote else "BASE"
+        terms = (order.client, order.market.symbol, order.side, order.amount, unit)
+        self.entries.append((now, "created", order.account.name, order.id, terms))
+
+    def amended(self, now: int, order: Order) -> None:
+        """Its terms changed."""
+        self.entries.append((now, "amended", order.account.name, order.id, order.amount))
+
+    def traded(self, now: int, order: Order, trade: Trade) -> None:
+        """A part of it was executed."""
+        self.entries.append((now, "traded", order.account.name, order.id, trade))
+
+    def finished(self, now: int, order: Order) -> None:
+        """It ended."""
+        self.entries.append((now, order.status, order.account.name, order.id, order.why))
+
+    # asked by tests ---------------------------------------------------------------------------------------------
+
+    def orders(self) -> tuple[OrderRecord, ...]:
+        """Every order there ever was, oldest first."""
+        return tuple(self._fold().values())
+
+    def orders_by_client_id(self, client: str) -> tuple[OrderRecord, ...]:
+        """Every order that ever carried this client id, oldest first."""
+        self._fold()
+        return tuple(self._by_client.get(client, ()))
+
+    def client_ids(self) -> tuple[str, ...]:
+        """Every client id that ever became an order, in order of first appearance."""
+        self._fold()
+        return tuple(self._by_client)
+
+    def executed(self, client: str) -> tuple[Decimal, Decimal]:
+        """Base and quote executed by all orders of this client id together."""
+        return _sum(self.orders_by_client_id(client))
+
+    def arrivals(self, request_id: str, account: str | None = None) -> int:
+        """How many requests with this id reached the exchange, copies included."""
+        return sum(
+            kind == "arrived" and request == request_id and account in (None, name)
+            for _, kind, name, request, _ in self.entries
+        )
+
+    def doubled(self) -> dict[str, tuple[OrderRecord, ...]]:
+        """Client ids that became more than one order that was not rejected: nothing should ever be here."""
+        accepted = {
+            client: tuple(record for record in self.orders_by_client_id(client) if record.status != "REJECTED")
+            for client in self.client_ids()
+        }
+        return {client: records for client, records in accepted.items() if len(records) > 1}
+
+    def totals(self, account: str | None = None) -> dict[str, object]:
+        """How many orders, live orders and fills there are, and how much was executed per symbol and side."""
+        records = [record for record in self.orders() if account in (None, record.account)]
+        markets = sorted({(record.symbol, record.side) for record in records})
+        sums = {market: _sum(r for r in records if (r.symbol, r.side) == market) for market in markets}
+        return {
+            "orders": len(records),
+            "live": sum(record.live for record in records),
+            "fills": sum(record.fills for record in records),
+            "executed": {f"{symbol} {side}": [text(each) for each in sums[symbol, side]] for symbol, side in markets},
+        }
+
+    def dump(self) -> dict[str, object]:
+        """The whole ledger as JSON-able data."""
+        return {
+            "entries": [
+                [at, kind, account, subject, _plain(detail)] for at, kind, account, subject, detail in self.entries
+            ],
+            "orders": [record.view() for record in self.orders()],
+            "totals": self.totals(),
+        }
+
+    def _fold(self) -> dict[int, OrderRecord]:
+        """Read what was written since the last time."""
+        for at, kind, account, subject, detail in self.entries[self._read :]:
+            if kind == "created":
+                record = self._orders[subject] = OrderRecord(subject, account, at, *detail)
+                if record.client is not None:
+                    self._by_client.setdefault(record.client, []).append(record)
+            elif kind == "amended":
+                self._orders[subject].most = max(self._orders[subject].most, detail)
+            elif kind == "traded":
+                record = self._orders[subject]
+                record.base, record.quote = EXACT.add(record.base, detail.base), EXACT.add(record.quote, detail.quote)
+                record.fills += 1
+            elif kind not in ("arrived", "refused"):
+                self._orders[subject].status, self._orders[subject].why = kind, detail
+        self._read = len(self.entries)
+        return self._orders
+
+
+def _sum(records: Iterable[OrderRecord]) -> tuple[Decimal, Decimal]:
+    base = quote = ZERO
+    for record in records:
+        base, quote = EXACT.add(base, record.base), EXACT.add(quote, record.quote)
+    return base, quote
+
+
+def _plain(detail: object) -> object:
+    if isinstance(detail, Trade):
+        return f"{detail.symbol}/{detail.id}"
+    if isinstance(detail, tuple):
+        return [_plain(each) for each in detail]
+    return text(detail) if isinstance(detail, Decimal) else detail

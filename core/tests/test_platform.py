@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from exchange_kernel import Platform, Side, StandardOrder
 from exchange_kernel.base import ExchangeKernel
+from exchange_kernel.clock import SystemClock
 from exchange_kernel.config import load
 from exchange_kernel.errors import AccountHalted, ConfigError, InvalidOrder, LimitExceeded, NotRunning, Unavailable
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.state import SqlIntentStore
 from exchange_kernel.state.ops import AcquireLease
+from exchange_kernel_paper.exchange import Exchange, House, LoopClock
+from exchange_kernel_paper.registry import EXCHANGES
+from exchange_kernel_paper.server import Server
 
 RESTING = StandardOrder("BTC/USD", Side.BUY, "0.1", limit_price="40000")
 QUICK = Settings(lease_ms=600, sweep_every=0.05)
@@ -115,22 +121,19 @@ def test_an_account_whose_venue_is_down_starts_when_it_is_up(tmp_path: Path) -> 
         async with configured(tmp_path, account) as platform:
             assert isinstance(platform.failures["far"], Unavailable)
             assert platform.retrying
-            from random import Random
-
-            from exchange_kernel_paper.exchange import Exchange, House, LoopClock
-            from exchange_kernel_paper.server import Server
-
-            from exchange_kernel.clock import SystemClock
-
             exchange = Exchange("late", LoopClock(SystemClock().now_ms))
             exchange.open_account("far", "paper", {"USD": "100000"})
             house = House(exchange, Random(1))
             house.open()
             server = Server(exchange, house)
             await server.start(port)
+            serving = asyncio.create_task(server.run())
             await until(lambda: "far" in platform.running, "the account's start")
             assert not platform.failures
             await reached(platform["far"], await platform["far"].place_order(RESTING), IntentStatus.WORKING)
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
 
     asyncio.run(run())
 
@@ -181,7 +184,7 @@ def test_a_mode_that_is_not_the_venue_s_is_refused(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with configured(tmp_path, paper("a", tmp_path, more=", mode: live")) as platform:
-            with pytest.raises(ConfigError, match="accounts.a.mode 'live': the venue says this account is paper"):
+            with pytest.raises(ConfigError, match=r"accounts\.a\.mode 'live': the venue says this account is paper"):
                 platform["a"]
 
     asyncio.run(run())
@@ -206,8 +209,6 @@ def test_foreign_orders_are_told_about_as_the_policy_says(policy: str, told: int
     """REPORT: an event per foreign order. IGNORE: none. Listed, and left alone, either way."""
 
     async def run() -> None:
-        from exchange_kernel_paper.registry import EXCHANGES
-
         more = f", drift: {{foreign: {policy}}}"
         async with configured(tmp_path, paper("a", tmp_path, more=more)) as platform:
             exchange = EXCHANGES.get(f"{tmp_path.name}-a")
@@ -249,7 +250,7 @@ def test_an_account_that_another_process_owns_is_refused(tmp_path: Path) -> None
 
 
 def test_a_restored_backup_makes_every_account_recover(tmp_path: Path) -> None:
-    """Back up, trade, restore, start: every account begins RECOVERING, those too that are no longer configured; the orders
+    """Back up, trade, restore, start: every account begins RECOVERING, those too that are no longer configured; orders
     that the store forgot are found, and nothing is sent twice."""
 
     async def run() -> None:
@@ -261,10 +262,7 @@ def test_a_restored_backup_makes_every_account_recover(tmp_path: Path) -> None:
         async with configured(tmp_path, both) as platform:
             await platform["kept"].place_order(RESTING, "after")
             await reached(platform["kept"], "after", IntentStatus.WORKING)
-        for file in tmp_path.glob("exk.db*"):
-            if not file.name.endswith(".witness"):
-                file.unlink()
-        shutil.copy(tmp_path / "backup.db", tmp_path / "exk.db")
+        restore(tmp_path / "backup.db", tmp_path / "exk.db")
 
         async with configured(tmp_path, paper("kept", tmp_path)) as platform:
             kernel = platform["kept"]
@@ -280,9 +278,20 @@ def test_a_restored_backup_makes_every_account_recover(tmp_path: Path) -> None:
             orders = await kernel.get_all_orders()
             assert sorted(state.status for state in orders if state.origin == "OURS") == ["PARKED", "WORKING"]
             await kernel.place_order(RESTING, "after")
-            await reached(kernel, "after", IntentStatus.WORKING)
+            await reached(kernel, "after", IntentStatus.PARKED)
+            exchange = EXCHANGES.get(f"{tmp_path.name}-kept")
+            assert exchange is not None
+            assert len(exchange.account("kept").open) == 2
+            assert exchange.ledger.doubled() == {}
 
     asyncio.run(run())
+
+
+def restore(backup: Path, database: Path) -> None:
+    """Put a backup in the place of a database, as an operator would; its witness stays."""
+    for suffix in ("-wal", "-shm"):
+        database.with_name(database.name + suffix).unlink(missing_ok=True)
+    shutil.copy(backup, database)
 
 
 def test_start_and_stop_can_be_repeated(tmp_path: Path) -> None:

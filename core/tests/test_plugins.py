@@ -88,9 +88,7 @@ def test_an_unknown_venue_says_what_is_installed() -> None:
     """A misspelt venue gets a guess; one that is not installed, the name of a plugin to install."""
     with pytest.raises(ConfigError, match="venue 'papr': no plugin offers it; did you mean paper"):
         load().venue("papr")
-    with pytest.raises(
-        ConfigError, match="venues installed: paper; install the plugin, for example exchange-"
-    ):
+    with pytest.raises(ConfigError, match="venues installed: paper; install the plugin, for example exchange-"):
         load().venue("xyz")
 
 

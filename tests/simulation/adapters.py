@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-from exchange_kernel_paper.exchange import sign
-
 from exchange_kernel.errors import OutcomeUnknown, VenueError
 from exchange_kernel.venue import Absent, Ack, Amend, Cancel, OrderReport, Place, Ticket, TimeEnd, VenueEvent
+from exchange_kernel_paper.exchange import sign
 
 SECRET = b"paper"
 
@@ -101,7 +100,8 @@ class BareTradeIds(Wrapped):
 
 
 class CancelReplaces(Wrapped):
-    """Offers cancel-and-place in one request as if it were an amend, its quantity computed when it was prepared (R24)."""
+    """Offers cancel-and-place in one request as if it were an amend, its quantity computed when it was prepared
+    (R24)."""
 
     def __init__(self, inner: Any) -> None:
         super().__init__(inner)
@@ -133,7 +133,8 @@ class CancelReplaces(Wrapped):
 
 
 class ShortFence(Wrapped):
-    """Not a mutant of ours but a venue that lies: its requests live longer than it declares, so that late evidence (R19)
+    """Not a mutant of ours but a venue that lies: its requests live longer than it declares, so that late evidence
+    (R19)
     really comes."""
 
     async def prepare(self, command: Any, prep: Any) -> Any:

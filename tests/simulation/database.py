@@ -1,4 +1,5 @@
-"""The database of a schedule: the real schema in an in-memory SQLite, cloned from one template so that a seed costs little."""
+"""The database of a schedule: the real schema in an in-memory SQLite, cloned from one template so that a seed costs
+little."""
 
 from __future__ import annotations
 

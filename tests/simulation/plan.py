@@ -1,4 +1,5 @@
-"""What one seed does: the venue, the processes, the orders, the user's wishes, and the weather. Swarm testing: each seed
+"""What one seed does: the venue, the processes, the orders, the user's wishes, and the weather. Swarm testing: each
+seed
 draws its own rates, so that rare faults are frequent somewhere."""
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Plan:
     venue: list[tuple[str, float, Any]] = field(default_factory=list)
     faulty_for: float = 15.0
     restore_at: float | None = None
-    market_moves: float = 0.5
+    trades: float = 0.4
     foreign: bool = False
     lying: bool = False
 

@@ -1,4 +1,5 @@
-"""A simulated process: at every touch of the outside world it may crash, or pause for many seconds and go on as a zombie."""
+"""A simulated process: at every touch of the outside world it may crash, or pause for many seconds and go on as a
+zombie."""
 
 from __future__ import annotations
 
@@ -45,6 +46,7 @@ class Process:
         self.name = name
         self.dead = False
         self.paused_until = 0.0
+        self.owed: set[object] = set()
         self.clock = ProcessClock(weather.loop, self, skew_ms)
         self.kernel: Any = None
         self.on_crash: Callable[[], None] = lambda: None
@@ -64,9 +66,20 @@ class Process:
                 weather.counts[f"pause@{label}"] += 1
         if rng.random() < 0.3:
             await asyncio.sleep(rng.uniform(0.0, 0.004))
+        await self.awake()
+
+    async def awake(self) -> None:
+        """Goes on when this process does, if ever."""
+        loop = self.weather.loop
         while self.paused_until > loop.time():
-            await asyncio.sleep(self.paused_until - loop.time())
+            # A stopped process notices no timer: what was about to happen happens when it goes on, however late.
+            try:
+                await asyncio.sleep(self.paused_until - loop.time())
+            except asyncio.CancelledError:
+                self.owed.add(asyncio.current_task())
         if self.dead:
+            if asyncio.current_task() in self.owed:
+                raise asyncio.CancelledError  # its caller, outside of this process, still waits for the cancellation
             await asyncio.Event().wait()
 
     def crash(self, label: str) -> None:
@@ -85,11 +98,7 @@ class ProcessClock(VirtualClock):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        process = self._process
-        while process.paused_until > self._loop.time():
-            await asyncio.sleep(process.paused_until - self._loop.time())
-        if process.dead:
-            await asyncio.Event().wait()
+        await self._process.awake()
 
 
 class SimStore:

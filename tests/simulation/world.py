@@ -1,10 +1,11 @@
-"""One schedule: the real kernel, engine, SQL schema and paper venue, in virtual time, under faults; then healing, then the
-venue's own ledger is asked what happened. ``run(seed)`` returns what was violated, and what fired."""
+"""One schedule: the real kernel, engine, SQL schema and paper venue, in virtual time, under faults; then healing, then
+the venue's own ledger is asked what happened. ``run(seed)`` returns what was violated, and what fired."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from exchange_kernel_paper.adapter import PaperAdapter
-from exchange_kernel_paper.exchange import Exchange, House, LoopClock, Settings as VenueSettings
-from exchange_kernel_paper.registry import Registry
+from tests.simulation import database
+from tests.simulation.adapters import ShortFence
+from tests.simulation.plan import Plan, Wish, draw
+from tests.simulation.process import Process, Rates, SimAdapter, SimStore, Weather
 
 from exchange_kernel.errors import (
     AccountHalted,
@@ -28,15 +30,16 @@ from exchange_kernel.errors import (
 )
 from exchange_kernel.kernel import Kernel
 from exchange_kernel.models import Desired, IntentStatus
+from exchange_kernel.reconcile import engine
 from exchange_kernel.reconcile.session import Settings, make_key
 from exchange_kernel.state.commit import Change
 from exchange_kernel.state.rows import CREATING, LIVE_STATES
-from exchange_kernel.venue import Ticket
 from exchange_kernel.testing.virtual import Deadlock, SeededIds, VirtualClock, VirtualLoop
-from tests.simulation import database
-from tests.simulation.adapters import ShortFence
-from tests.simulation.plan import Plan, Wish, draw
-from tests.simulation.process import Process, Rates, SimAdapter, SimStore, Weather
+from exchange_kernel.venue import Ticket
+from exchange_kernel_paper.adapter import PaperAdapter
+from exchange_kernel_paper.exchange import Exchange, House, LoopClock
+from exchange_kernel_paper.exchange import Settings as VenueSettings
+from exchange_kernel_paper.registry import Registry
 
 ACCOUNT = "sim"
 SECRET = "paper"
@@ -127,8 +130,14 @@ class World:
             adapter,  # type: ignore[arg-type]
             SimStore(inner, process, self.audit),  # type: ignore[arg-type]
             venue="paper",
-            venue_config={"venue": "sim", "account": ACCOUNT, "registry": self.registry, "house": False,
-                          "timeout_ms": 3000, "balances": {"USD": "10000000", "BTC": "1000", "ETH": "10000"}},
+            venue_config={
+                "venue": "sim",
+                "account": ACCOUNT,
+                "registry": self.registry,
+                "house": False,
+                "timeout_ms": 3000,
+                "balances": {"USD": "10000000", "BTC": "1000", "ETH": "10000"},
+            },
             settings=SETTINGS,
             clock=process.clock,
             ids=SeededIds(Random(self.plan.seed ^ (self.spawned << 8))),
@@ -178,7 +187,7 @@ class World:
     # ---- judges -------------------------------------------------------------------------------------------------
 
     async def audit(self, process: Process, operation: Any) -> Callable[[], None]:
-        """Before an operation commits: whose epoch is it, and does it open anything that must not be opened (S4, S7, S8)?"""
+        """Before an operation commits: whose epoch is it, and does it open what must not be opened (S4, S7, S8)?"""
         inner = process.kernel._store._inner
         lease = await inner.lease(ACCOUNT)
         intent_id = ""
@@ -199,7 +208,9 @@ class World:
         def committed() -> None:
             epoch = getattr(operation, "epoch", None)
             if epoch is not None and lease is not None and epoch != lease.epoch:
-                self.violated("S8", f"{type(operation).__name__} committed under epoch {epoch}, newest is {lease.epoch}")
+                self.violated(
+                    "S8", f"{type(operation).__name__} committed under epoch {epoch}, newest is {lease.epoch}"
+                )
             if creating and desired is Desired.CANCELED:
                 self.violated("S7", f"{intent_id}: an order-creating ticket was committed after a committed cancel")
             if creating and desired == "second":
@@ -224,7 +235,9 @@ class World:
         if self.plan.fence == "permanent_key" and '"post_only":true' in ticket.body.decode().replace(" ", ""):
             return  # a permanent key is consumed before its cancel proves anything (R13)
         if canceled is not None and canceled < self.loop.time() - SETTINGS.recheck_after - 0.02:
-            self.violated("R20", f"{intent_id}: an order was sent although its cancel had been committed at {canceled:.3f}")
+            self.violated(
+                "R20", f"{intent_id}: an order was sent although its cancel had been committed at {canceled:.3f}"
+            )
 
     def _owner(self, key: bytes) -> tuple[str, int] | None:
         for name in self.declared:
@@ -336,7 +349,7 @@ class World:
             await asyncio.sleep(self.rng.uniform(0.05, 1.2))
             symbol = self.rng.choice(("BTC/USD", "ETH/USD"))
             price = Decimal(60000 if symbol == "BTC/USD" else 3000)
-            if self.rng.random() < 0.4:
+            if self.rng.random() < self.plan.trades:
                 side, factor = self.rng.choice((("SELL", Decimal("0.9985")), ("BUY", Decimal("1.0015"))))
                 size = Decimal(self.rng.randint(1, 30)) / (1000 if symbol == "BTC/USD" else 50)
                 self.exchange.trade_through(symbol, side, str((price * factor).quantize(Decimal("0.01"))), str(size))
@@ -446,12 +459,12 @@ class World:
         return out
 
     def beyond_proof(self, live: Any) -> bool:
-        """UNKNOWN is the honest end where the venue can't tell: no fence, or a finished order already forgotten (R14, R16)."""
+        """UNKNOWN is honest where the venue can't tell: no fence, or a finished order already forgotten (R14, R16)."""
         retention = self.plan.settings.get("retention_ms", 0)
         return self.plan.fence == "none" or bool(retention and live.placed_at < self.clock.now_ms() - retention)
 
     def orders_of(self, record: Any) -> list[Any]:
-        """The venue's orders of one intent: by client id, or by the ids the store knows where there are no client ids."""
+        """The venue's orders of one intent: by client id, or by the ids the store knows where there are none."""
         name = record.intent.intent_id
         if self.plan.fence == "none" or name not in self.declared:
             ids = {vid.value for a in record.attempts for vid in a.ids}
@@ -478,7 +491,9 @@ class World:
                 continue
             if (progress.filled_base, progress.filled_quote) != (base, quote):
                 self.violated(
-                    "S10", f"{name} {progress.status}: booked {progress.filled_base}/{progress.filled_quote}, venue {base}/{quote}"
+                    "S10",
+                    f"{name} {progress.status}: booked {progress.filled_base}/{progress.filled_quote}, "
+                    f"venue {base}/{quote}",
                 )
             if progress.status.terminal and any(o.live for o in orders):
                 self.violated("S6", f"{name} is {progress.status} and an order of it is live at the venue")
@@ -496,7 +511,9 @@ class World:
         account = self.exchange.account(ACCOUNT)
         for use in await store.slots(f"paper:sim:{ACCOUNT}", 0):
             if use.slot.number >= account.number:
-                self.violated("S9", f"number {use.slot.number} was committed and neither used nor burnt ({account.number})")
+                self.violated(
+                    "S9", f"number {use.slot.number} was committed and neither used nor burnt ({account.number})"
+                )
 
     async def check_log(self, store: Any) -> None:
         terminal: dict[str, str] = {}
@@ -534,13 +551,27 @@ def run(seed: int, hooks: Hooks | None = None, *, tell: bool = False, **fixed: A
     """Run one schedule to its end."""
     world = World(draw(seed, **fixed), hooks, tell)
     loop = world.loop
-    loop.set_exception_handler(lambda _, context: world.tell(f"loop: {context.get('message')} {context.get('exception')!r}"))
+    decide = engine.decide
+
+    def counted(record: Any, facts: Any) -> Any:
+        decision = decide(record, facts)
+        world.weather.counts[f"decision:{type(decision).__name__}"] += 1
+        return decision
+
+    engine.decide = counted
+    # What a crashed process leaves behind is garbage, and collecting it runs code: never at a moment no seed decides.
+    gc.disable()
+    loop.set_exception_handler(
+        lambda _, context: world.tell(f"loop: {context.get('message')} {context.get('exception')!r}")
+    )
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(world.main())
     except Deadlock as error:
         world.violated("L1", str(error))
     finally:
+        engine.decide = decide
+        gc.enable()
         counts = world.weather.counts
         for kind, count in world.exchange.faults.counts.items():
             counts[f"fault:{kind}"] += count

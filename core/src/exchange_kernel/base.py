@@ -29,7 +29,8 @@ class GroupKind(StrEnum):
 class Resolution(StrEnum):
     """What an operator may say about a parked or unknown order.
 
-    LOOK_AGAIN: ask the venue now. ABANDON: want nothing of it any more; it ends as soon as the rules of proof allow, and
+    LOOK_AGAIN: ask the venue now. ABANDON: want nothing of it any more; it ends as soon as the rules of proof allow,
+    and
     stays UNKNOWN until then. NEVER_SENT: the operator has proof from the venue that no order exists; accepted only for
     tickets whose fence has no end, where no other proof is possible.
     """
@@ -43,7 +44,8 @@ class Resolution(StrEnum):
 class DryRun:
     """What placing an order would do, without a trace anywhere (S14).
 
-    ``order``: as it would be recorded. ``uses``: capabilities it needs and how the venue offers them; ``emulated``: those
+    ``order``: as it would be recorded. ``uses``: capabilities it needs and how the venue offers them; ``emulated``:
+    those
     the kernel would provide. ``outlay``: asset → the most it may cost. ``notional`` in quote, None when unbounded.
     """
 
@@ -78,7 +80,8 @@ class Health:
 class ExchangeKernel(ABC):
     """One account at one venue, declaratively.
 
-    Commands write desired state and return when it is durable; the kernel makes it true. Queries of intents answer what is
+    Commands write desired state and return when it is durable; the kernel makes it true. Queries of intents answer
+    what is
     wanted, queries of states what is true. Every method but ``start`` raises NotRunning before ``start()`` and after
     ``stop()``; every command raises StoreUnavailable when the store cannot write, with nothing half-written.
     """
@@ -91,7 +94,8 @@ class ExchangeKernel(ABC):
     ) -> str:
         """Declare an order; returns its intent id once it is durable.
 
-        ``intent_id``: made by the caller before the call, so that a repeated call is the same intent; made here otherwise.
+        ``intent_id``: made by the caller before the call, so that a repeated call is the same intent; made here
+        otherwise.
         Raises InvalidOrder, UnknownSymbol, Unsupported, LimitExceeded, AccountHalted, IntentConflict."""
 
     @abstractmethod
@@ -116,7 +120,8 @@ class ExchangeKernel(ABC):
 
     @abstractmethod
     async def cancel_order(self, intent_id: str, *, reason: str = "") -> None:
-        """Want an order gone. CANCELED is shown only when proved. Finished intents stay as they are. Raises UnknownIntent."""
+        """Want an order gone. CANCELED is shown only when proved. Finished intents stay as they are. Raises
+        UnknownIntent."""
 
     @abstractmethod
     async def cancel_all_orders(self, symbol_id: str | None = None, *, reason: str = "") -> list[str]:
@@ -124,7 +129,8 @@ class ExchangeKernel(ABC):
 
     @abstractmethod
     async def resolve_order(self, intent_id: str, resolution: Resolution, *, actor: str, reason: str) -> OrderState:
-        """Resolve a parked or unknown order, under the same rules of proof (R14). Raises UnknownIntent, IntentConflict."""
+        """Resolve a parked or unknown order, under the same rules of proof (R14). Raises UnknownIntent,
+        IntentConflict."""
 
     @abstractmethod
     async def dry_run(self, order: StandardOrder) -> DryRun:
@@ -172,7 +178,8 @@ class ExchangeKernel(ABC):
 
     @abstractmethod
     def subscribe_events(self, handler: EventHandler, *, after: int | None = None) -> None:
-        """Call ``handler`` for every event after commit, in order. ``after``: resume behind this sequence number (0: from
+        """Call ``handler`` for every event after commit, in order. ``after``: resume behind this sequence number (0:
+        from
         the beginning); None: only new ones. May be called before ``start()``."""
 
     @abstractmethod

@@ -60,7 +60,7 @@ from exchange_kernel.schema import AmountType, AssetMetadata, StandardOrder, Sym
 from exchange_kernel.state.memory import MemoryActualStore
 from exchange_kernel.state.ops import BindAccount, CancelIntents, CreateIntents, ModifyIntent, NewIntent, SetHalt
 from exchange_kernel.state.stores import ActualStateStore, IntentStateStore
-from exchange_kernel.venue import Context, Preview, PriceTick, Prices, Spec, VenueAdapter
+from exchange_kernel.venue import Context, Preview, Prices, PriceTick, Spec, VenueAdapter
 
 log = logging.getLogger("exchange_kernel")
 
@@ -70,9 +70,11 @@ PANIC_POLL_S = 0.5
 class Kernel(ExchangeKernel):
     """See :class:`ExchangeKernel` for the meaning of every method.
 
-    ``store`` may be shared by the kernels of many accounts; the kernel opens it when nobody did and closes what it opened.
+    ``store`` may be shared by the kernels of many accounts; the kernel opens it when nobody did and closes what it
+    opened.
     ``venue_config`` and ``secrets`` go to the adapter and nowhere else. ``standby``: wait for the account while another
-    process owns it, instead of refusing to start. ``state_dir``: where ``exk panic`` leaves its journals. ``mode``: what the
+    process owns it, instead of refusing to start. ``state_dir``: where ``exk panic`` leaves its journals. ``mode``:
+    what the
     venue must say it is (paper, testnet, fork, live), "" for any.
     """
 
@@ -138,13 +140,17 @@ class Kernel(ExchangeKernel):
         opened = await self._adapter.open(context)
         if self._mode and opened.mode != self._mode:
             raise ConfigError(
-                f"accounts.{self.exchange_id}.mode", self._mode, f"the venue says this account is {opened.mode}",
+                f"accounts.{self.exchange_id}.mode",
+                self._mode,
+                f"the venue says this account is {opened.mode}",
                 "set the mode to what it is, or connect to the other venue",
             )
         if opened.mode == "live" and not self._limits.complete:
             raise ConfigError(
-                f"accounts.{self.exchange_id}.limits", "incomplete",
-                "a live account needs max_order_notional, max_open_notional and order_count", "set all three",
+                f"accounts.{self.exchange_id}.limits",
+                "incomplete",
+                "a live account needs max_order_notional, max_open_notional and order_count",
+                "set all three",
             )
         markets = {market.symbol_id: market for market in await self._adapter.markets()}
         bind = BindAccount(self.exchange_id, self._venue, opened.identity, opened.mode, self._limits)
@@ -187,7 +193,9 @@ class Kernel(ExchangeKernel):
             held = await self._store.lease(self.exchange_id)
             owner = held.owner if held is not None else "nobody"
             raise ConfigError(
-                "exchange_id", self.exchange_id, f"is owned by {owner}, which renews its lease",
+                "exchange_id",
+                self.exchange_id,
+                f"is owned by {owner}, which renews its lease",
                 "stop that process, or start this one as standby",
             ) from None
         await self._acknowledge()
@@ -341,7 +349,9 @@ class Kernel(ExchangeKernel):
         if not orders:
             raise InvalidOrder("orders", "[]", "a group needs at least one order")
         if intent_ids is not None and (len(intent_ids) != len(orders) or len(set(intent_ids)) != len(orders)):
-            raise InvalidOrder("intent_ids", str(len(intent_ids)), f"must be {len(orders)} different ids, one per order")
+            raise InvalidOrder(
+                "intent_ids", str(len(intent_ids)), f"must be {len(orders)} different ids, one per order"
+            )
         if group_id is not None:
             check_id("group_id", group_id)
         return await self._place(list(orders), intent_ids, group_id or self._ids.new(8).hex(), labels)
@@ -372,7 +382,7 @@ class Kernel(ExchangeKernel):
                 order=checked,
                 labels=tags,
                 group_id=group_id,
-                submit_deadline=now + self._patience(checked),
+                submit_deadline=self._deadline(checked, now),
                 max_attempts=self._settings.max_attempts,
                 created_at=now,
                 first_hash=order.spec_hash(),
@@ -380,19 +390,24 @@ class Kernel(ExchangeKernel):
             new.append(NewIntent(intent, value))
         if new:
             fresh = await self._store.execute(CreateIntents(self.exchange_id, tuple(new), self._actor))
+            declared = {item.intent.intent_id: item.intent for item in new}
             for name in fresh:
+                session.declared(declared[name])
                 session.queue.mark(name, Priority.SUBMIT)
         return names
 
     async def _same(self, intent_id: str, order: StandardOrder) -> bool:
-        """Was this very order declared before under this id? Then its answer is the same again, even when it would not be
+        """Was this very order declared before under this id? Then its answer is the same again, even when it would
+        not be
         accepted as a new one now (R38)."""
         record = await self._store.record(self.exchange_id, intent_id)
         return record is not None and record.intent.first_hash == order.spec_hash()
 
-    def _patience(self, order: StandardOrder) -> int:
+    def _deadline(self, order: StandardOrder, now: int) -> int:
+        """Until when it may still be sent (R8): an order that has run out by itself never is."""
         once = order.limit_price is None or order.time_in_force in ("IOC", "FOK")
-        return self._settings.single_shot_deadline_ms if once else self._settings.resting_deadline_ms
+        patience = self._settings.single_shot_deadline_ms if once else self._settings.resting_deadline_ms
+        return now + patience if order.expire_at is None else min(now + patience, order.expire_at)
 
     async def _check(self, session: Session, order: StandardOrder) -> tuple[StandardOrder, Preview, Decimal | None]:
         if not isinstance(order, StandardOrder):
@@ -444,7 +459,9 @@ class Kernel(ExchangeKernel):
         for name in ("symbol_id", "side", "amount_type", "conditional_mode"):
             was, now = getattr(current.order, name), getattr(checked, name)
             if was != now:
-                raise InvalidOrder(name, str(now), f"is {was} in intent {intent_id} and cannot change", "cancel it and place anew")
+                raise InvalidOrder(
+                    name, str(now), f"is {was} in intent {intent_id} and cannot change", "cancel it and place anew"
+                )
         session.wrote.add(intent_id)
         generation: int = await self._store.execute(
             ModifyIntent(
@@ -455,7 +472,7 @@ class Kernel(ExchangeKernel):
                 self._actor,
                 value,
                 expected_generation,
-                self._clock.now_ms() + self._patience(checked),
+                self._deadline(checked, self._clock.now_ms()),
             )
         )
         session.user_wrote([intent_id], Priority.SUBMIT)
@@ -464,7 +481,8 @@ class Kernel(ExchangeKernel):
     async def cancel_order(self, intent_id: str, *, reason: str = "") -> None:
         session = self._running()
         check_id("intent_id", intent_id)
-        # Memory is stale from here on, even if the commit's answer is late: the check before a send must look (R4, R20).
+        # Memory is stale from here on, even if the commit's answer is late: the check before a send must look (R4,
+        # R20).
         session.wrote.add(intent_id)
         await self._store.execute(CancelIntents(self.exchange_id, (intent_id,), self._actor, reason[:200]))
         session.user_wrote([intent_id], Priority.CANCEL)
@@ -544,14 +562,18 @@ class Kernel(ExchangeKernel):
         self._running()
         record = await self._store.record(self.exchange_id, intent_id)
         if record is None:
-            raise UnknownIntent(f"intent_id {ascii(intent_id)[1:-1][:80]}: account {self.exchange_id} has no such intent")
+            raise UnknownIntent(
+                f"intent_id {ascii(intent_id)[1:-1][:80]}: account {self.exchange_id} has no such intent"
+            )
         return record.intent
 
     async def get_order_state(self, intent_id: str) -> OrderState:
         self._running()
         record = await self._store.record(self.exchange_id, intent_id)
         if record is None:
-            raise UnknownIntent(f"intent_id {ascii(intent_id)[1:-1][:80]}: account {self.exchange_id} has no such intent")
+            raise UnknownIntent(
+                f"intent_id {ascii(intent_id)[1:-1][:80]}: account {self.exchange_id} has no such intent"
+            )
         return state_of(record)
 
     async def get_all_intents(self, *, symbol_id: str | None = None, active_only: bool = False) -> list[OrderIntent]:
@@ -603,7 +625,9 @@ class Kernel(ExchangeKernel):
             known.setdefault(market.base, market)
             known.setdefault(market.quote, market)
         if asset_id not in known:
-            raise UnknownSymbol("asset_id", asset_id, f"no market of {self.exchange_id} trades it", suggest(asset_id, known))
+            raise UnknownSymbol(
+                "asset_id", asset_id, f"no market of {self.exchange_id} trades it", suggest(asset_id, known)
+            )
         described = getattr(self._adapter, "assets", None)
         if described is not None:
             for asset in await described():

@@ -197,6 +197,10 @@ WITHOUT_ATTEMPT = [
     case("held", holding(record(), 1), Park, reason="lost a later cancel"),
     case("held, then modified", holding(record(generation=2), 1), Submit, n=1),
     case("held, then canceled", canceled(holding(record(), 1)), Finish, status=CANCELED),
+    case("recovering: no end is final", record(submit_deadline=NOW), Wait, facts(recovering="a loss"), until=None),
+    case(
+        "recovering: filled is not final", ended("filled", booked=10), Wait, facts(recovering="a loss"), reason="a loss"
+    ),
     case("the intent itself was lost", record(max_attempts=0), Wait, until=None),
 ]
 
@@ -273,6 +277,13 @@ UNKNOWN = [
         facts(**LOOKED),
         instead_of=row(fence=SEQUENCE, send_before=NOW),
     ),
+    case(
+        "a number, too much since",
+        record([closed(booked=4), attempt(2)], [row(n=2, fence=SEQUENCE)]),
+        CancelOrder,
+        facts(looks=(look(of=key(2)),)),
+        instead_of=row(n=2, fence=SEQUENCE),
+    ),
     case("a number, canceled, not yet", canceled(sent(SEQUENCE)), Query, facts(cancel_at=SOON, **LOOKED)),
     case("a number being used up", canceled(sent(SEQUENCE, BURNING)), Resend, facts(**LOOKED), row=BURNING),
     case("a number being used up, wanted again", sent(SEQUENCE, BURNING), Resend, facts(**LOOKED), row=BURNING),
@@ -322,6 +333,11 @@ def working(*tickets: TicketRow, amount: int = 10, booked: int = 0, cum: int | N
     return record([one], [row(state=T.DONE), *tickets], **more)
 
 
+def larger(before: Record) -> Record:
+    """The venue shows the order with an amount of 12."""
+    return replace(before, attempts=(replace(before.attempts[0], applied_amount=d(12)),))
+
+
 def crowded(*tickets: TicketRow, **more: Any) -> Record:
     """A live attempt for all 10, and 4 of them booked late for another (R19)."""
     one = attempt(2, A.LIVE)
@@ -344,6 +360,7 @@ WORKING = [
     case("fills missing", working(booked=1, cum=2), Query),
     case("fills missing, asked just now", working(booked=1, cum=2), Wait, facts(query_at=SOON), until=SOON),
     case("executed, its end not told", working(booked=10), Query, why="not reported"),
+    case("executed, but the venue's order is larger", larger(working(booked=10)), CancelOrder),
     # R16
     case("not in a complete snapshot", working(), Query, facts(missing=True)),
     case("gone", working(booked=3), CloseForgotten, facts(gone=True, missing=True)),
@@ -353,7 +370,7 @@ WORKING = [
     case("canceled, fills missing", canceled(working(cum=2)), CancelOrder, facts(query_at=SOON)),
     case("canceled, not in the snapshot", canceled(working()), CancelOrder, facts(missing=True, query_at=SOON)),
     case("canceled, unsettled amendment", canceled(working(AMENDING, **STALE)), CancelOrder),
-    case("canceled, executed", canceled(working(booked=10)), Query),
+    case("canceled, executed, its end not told", canceled(working(booked=10)), CancelOrder),
     case("cancel sent: look", canceled(working(CANCELING)), Query, facts(cancel_at=LATER)),
     case("cancel sent: wait", canceled(working(CANCELING)), Wait, facts(cancel_at=LATER, query_at=SOON), until=SOON),
     case(

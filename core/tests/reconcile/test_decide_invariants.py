@@ -157,6 +157,7 @@ def any_facts(rng: Random) -> Facts:
     def paced() -> int:
         return rng.choice([0, 0, 0, SOON, LATER])
 
+    blocked = rng.choice(["", "", "", "", "halted: x", "RECOVERING: y"])
     looks = sorted((any_look(rng) for _ in range(rng.choice([0, 1, 2, 3]))), key=lambda one: one.began)
     return Facts(
         now=NOW,
@@ -166,7 +167,8 @@ def any_facts(rng: Random) -> Facts:
         not_before=paced(),
         cancel_at=paced(),
         resend_at=paced(),
-        blocked=rng.choice(["", "", "", "halted: x"]),
+        blocked=blocked,
+        recovering=blocked if "RECOVERING" in blocked else "",
         until=rng.choice([None, None, None, LATER, PAST]),
         amendable=rng.random() < 0.7,
         missing=rng.random() < 0.1,
@@ -191,10 +193,10 @@ def test_what_is_never_decided(seed: int) -> None:
 def test_every_decision_is_tried() -> None:
     """The records above lead to every decision, and to each often enough to mean something."""
     rng = Random(7)
-    kinds = Counter(decided(decide(any_record(rng), any_facts(rng))) for _ in range(4_000))
+    kinds = Counter(decided(decide(any_record(rng), any_facts(rng))) for _ in range(5_000))
     expected = ["Submit", "AmendOrder", "CancelOrder", "Query", "CloseDead", "CloseForgotten", "Finish", "Park", "Wait"]
     for kind in [*expected, "Resend PLACE", "Resend CANCEL", "Resend AMEND"]:
-        assert kinds[kind] >= 3, kinds
+        assert kinds[kind] >= 2, kinds
 
 
 def decided(decision: Decision) -> str:
@@ -248,7 +250,8 @@ def allowed(before: Record, known: Facts) -> None:
             if again.kind is K.PLACE:
                 assert one.state is A.UNKNOWN
                 assert any(seen.key == one.key for seen in known.looks)
-                assert active or (not again.ticket.fence.ends and one.spec.post_only)
+                fits = one.spec.amount <= remaining(before, without=one.n)
+                assert (active and fits) or (not again.ticket.fence.ends and one.spec.post_only)
         case CancelOrder(attempt=one, instead_of=replaced):
             assert one in (live, over_again)
             assert known.now >= known.cancel_at
@@ -263,6 +266,7 @@ def allowed(before: Record, known: Facts) -> None:
             assert one is (over_again or live)
             assert one.seen
         case Finish(status=status):
+            assert not known.recovering
             assert live is None
             assert over_again is None
             assert not before.progress.status.terminal

@@ -92,12 +92,10 @@ ends = st.one_of(
     st.builds(HeightEnd, whole),
     st.builds(SlotEnd, st.builds(Slot, text, st.integers(0, 2**256))),
 )
-fences = st.builds(
-    Fence, st.booleans(), st.lists(ends, max_size=3).map(tuple), st.sampled_from(["venue", "ledger"])
+fences = st.builds(Fence, st.booleans(), st.lists(ends, max_size=3).map(tuple), st.sampled_from(["venue", "ledger"]))
+costs = st.lists(st.builds(Cost, text, text, money, st.sampled_from(["trade", "network", "funding"])), max_size=2).map(
+    tuple
 )
-costs = st.lists(
-    st.builds(Cost, text, text, money, st.sampled_from(["trade", "network", "funding"])), max_size=2
-).map(tuple)
 orders = st.builds(
     StandardOrder,
     st.just("BTC/USD"),
@@ -301,7 +299,9 @@ def test_whole_rows_come_back() -> None:
     assert c.read_fill(fill) == FULL_FILL
     assert c.read_account(c.account_row(FULL_ACCOUNT)) == FULL_ACCOUNT
     assert c.read_lease(c.lease_row(Lease("a", "o", 1, 2))) == Lease("a", "o", 1, 2)
-    assert c.read_position(c.position_row(PositionRow("a", "s", D(1), None, D(3)))) == PositionRow("a", "s", D(1), None, D(3))
+    assert c.read_position(c.position_row(PositionRow("a", "s", D(1), None, D(3)))) == PositionRow(
+        "a", "s", D(1), None, D(3)
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from core.tests.state.build import ACCOUNT, CountedIds, StillClock, accept, book, create, read, start, submit
+
 from exchange_kernel.errors import CommitUnknown, Fenced, IntentConflict, StoreError, StoreUnavailable
 from exchange_kernel.events import DriftDetected, Event
 from exchange_kernel.state import SqlIntentStore
 from exchange_kernel.state.ops import RecordEvents
 from exchange_kernel.state.sql.lanes import Thread
+from exchange_kernel.state.sql.verify import verify
 from exchange_kernel.state.unit import Needs, Operation, Unit
-from exchange_kernel.state.verify import verify
 
 
 def on_store(url: str, work: Callable[[SqlIntentStore, int], Awaitable[None]]) -> None:
@@ -97,7 +97,9 @@ def test_a_write_that_the_database_refuses_fails_alone(url: str) -> None:
         await store.execute(create(*names))
         for name in names:
             await store.execute(submit(await read(store, name), epoch))
-        changes = [book(await read(store, name), epoch, "shared" if n in (7, 13) else name) for n, name in enumerate(names)]
+        changes = [
+            book(await read(store, name), epoch, "shared" if n in (7, 13) else name) for n, name in enumerate(names)
+        ]
         outcomes = await all_of(store, changes)
 
         refused = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, StoreError)]

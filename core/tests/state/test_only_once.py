@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from core.tests.state.build import (
     ACCOUNT,
     HOUR,
@@ -26,6 +25,7 @@ from core.tests.state.build import (
     start,
     submit,
 )
+
 from exchange_kernel.errors import Fenced, StaleWrite, StoreError
 from exchange_kernel.models import Limits
 from exchange_kernel.state import IntentStateStore, MemoryIntentStore, SqlIntentStore
@@ -33,7 +33,7 @@ from exchange_kernel.state.commit import Change
 from exchange_kernel.state.ops import AcquireLease, CreateIntents, NewIntent, SetHalt
 from exchange_kernel.state.rows import AttemptState
 from exchange_kernel.state.sql import memory_engine
-from exchange_kernel.state.verify import verify
+from exchange_kernel.state.sql.verify import verify
 from exchange_kernel.venue import Slot, VenueId
 
 Work = Callable[[IntentStateStore, int], Awaitable[None]]

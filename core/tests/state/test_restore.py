@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from core.tests.state.build import ACCOUNT, CountedIds, StillClock, create, start
+
 from exchange_kernel.state import MemoryIntentStore, SqlIntentStore
 from exchange_kernel.state.sql import memory_engine
 from exchange_kernel.state.stores import Suspicion
@@ -51,8 +51,8 @@ def test_an_ordinary_restart_is_not_suspicious(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["over it", "beside it", "without its witness", "with its old witness"])
 def test_a_restored_backup_is_suspicious_until_acknowledged(tmp_path: Path, how: str) -> None:
-    """Back up, trade, restore: however the file came back, opening says why commits may be lost, at every start until it
-    is acknowledged; then the incarnation has risen and all is well."""
+    """Back up, trade, restore: however the file came back, opening says why commits may be lost, at every start until
+    it is acknowledged; then the incarnation has risen and all is well."""
     path, witness = tmp_path / "store.db", tmp_path / "store.db.witness"
     backup = tmp_path / "backup"
     backup.mkdir()

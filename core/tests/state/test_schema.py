@@ -17,14 +17,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-
 from core.tests.state.build import ACCOUNT, CountedIds, StillClock, create, start
+
 from exchange_kernel.errors import SchemaMismatch
 from exchange_kernel.models import TERMINAL
 from exchange_kernel.state import SqlIntentStore
 from exchange_kernel.state.rows import LIVE_STATES
 from exchange_kernel.state.sql import schema, tables, upgrade
 from exchange_kernel.state.sql.engine import engine_of
+from exchange_kernel.state.sql.statements import Statements
 
 
 def make(url: str) -> SqlIntentStore:
@@ -47,7 +48,7 @@ def sqlite_schema(path: Path) -> dict[Any, Any]:
 
 
 def postgres_schema(url: str) -> dict[str, Any]:
-    questions = {
+    questions: dict[str, Any] = {
         "columns": "SELECT table_name, column_name, ordinal_position, data_type, is_nullable, is_identity "
         "FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 3",
         "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
@@ -57,7 +58,7 @@ def postgres_schema(url: str) -> dict[str, Any]:
         "functions": "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1",
     }
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
-        return {name: connection.execute(text).fetchall() for name, text in questions.items()}  # type: ignore[call-overload]
+        return {name: connection.execute(text).fetchall() for name, text in questions.items()}
 
 
 def test_migrations_and_opening_make_the_same_sqlite_schema(tmp_path: Path) -> None:
@@ -146,18 +147,22 @@ def test_an_older_or_newer_schema_is_refused_with_what_to_do(
 def test_the_log_cannot_be_edited_in_sqlite(tmp_path: Path, statement: str) -> None:
     """The database refuses to change or remove events, whoever asks."""
     asyncio.run(fill(f"sqlite:///{tmp_path}/store.db"))
-    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            connection.execute(statement)
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection,
+        pytest.raises(sqlite3.IntegrityError, match="append-only"),
+    ):
+        connection.execute(statement)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE event SET body = '{}'", "DELETE FROM event", "TRUNCATE event"])
-def test_the_log_cannot_be_edited_in_postgres(postgres_url: str, statement: str) -> None:
+def test_the_log_cannot_be_edited_in_postgres(postgres_url: str, statement: Any) -> None:
     """The same on PostgreSQL, where there is TRUNCATE too."""
     asyncio.run(fill(postgres_url))
-    with psycopg.connect(postgres_url.replace("+psycopg", "")) as connection:
-        with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
-            connection.execute(statement)  # type: ignore[call-overload]
+    with (
+        psycopg.connect(postgres_url.replace("+psycopg", "")) as connection,
+        pytest.raises(psycopg.errors.RaiseException, match="append-only"),
+    ):
+        connection.execute(statement)
 
 
 def test_commits_are_durable_in_sqlite(tmp_path: Path) -> None:
@@ -167,7 +172,10 @@ def test_commits_are_durable_in_sqlite(tmp_path: Path) -> None:
         store = make(f"sqlite:///{tmp_path}/store.db")
         await store.open()
         cursor = store._write_session.begin()
-        settings = {name: cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")}
+        settings = {
+            name: cursor.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
         store._write_session.rollback()
         assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
         await store.close()
@@ -176,10 +184,44 @@ def test_commits_are_durable_in_sqlite(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("heads", "position", "intent", "attempts", "tickets", "fills", "intents_of", "attempts_of", "tickets_of"),
+        *(
+            "fills_of",
+            "by_key",
+            "by_id",
+            "by_fill",
+            "slot",
+            "slots",
+            "due",
+            "due_revived",
+            "events",
+            "lease",
+            "account",
+        ),
+    ],
+)
+def test_what_is_asked_often_does_not_grow_with_the_account(tmp_path: Path, name: str) -> None:
+    """No hot statement reads a table through, nor all rows of an account: its cost stays flat as intents accumulate."""
+    asyncio.run(fill(f"sqlite:///{tmp_path}/store.db"))
+    text = getattr(Statements(postgres=False), name)
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", [1] * text.count("?")).fetchall()
+    plan = [row[3] for row in rows if "json_each" not in row[3]]
+
+    assert not [step for step in plan if step.startswith("SCAN")], plan
+    assert name in ("lease", "account") or not [step for step in plan if "(account=?)" in step], plan
+
+
+@pytest.mark.parametrize(
     ("code", "absent"),
     [
         ("import exchange_kernel.state", ("sqlalchemy", "alembic", "psycopg")),
-        ("from exchange_kernel.state import SqlIntentStore; SqlIntentStore('sqlite:////tmp/x.db')", ("alembic", "psycopg")),
+        (
+            "from exchange_kernel.state import SqlIntentStore; SqlIntentStore('sqlite:////tmp/x.db')",
+            ("alembic", "psycopg"),
+        ),
     ],
 )
 def test_imports_stay_light(code: str, absent: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""A full disk, a read-only file, a locked or vanished database: a clear error, nothing half-written, and then it goes on."""
+"""A full disk, a read-only file, a locked or vanished database: a clear error, nothing by halves, then it goes on."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
-
 from core.tests.state.build import ACCOUNT, CountedIds, StillClock, create, read, start, submit
+
 from exchange_kernel.errors import ConfigError, SchemaMismatch, StoreError, StoreUnavailable
 from exchange_kernel.state import SqlIntentStore
 from exchange_kernel.state.sql import sqlite
-from exchange_kernel.state.verify import verify
+from exchange_kernel.state.sql.backend import Trouble
+from exchange_kernel.state.sql.engine import backend_of, engine_of
+from exchange_kernel.state.sql.verify import verify
 
 
 class MovingClock(StillClock):
@@ -40,7 +43,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_locked_database_is_named_and_works_again(tmp_path: Path) -> None:
-    """While another program holds the lock nothing is written and the error says who to look for; afterwards all is well."""
+    """While another program holds the lock nothing is written and the error says whom to look for; then all is well."""
     path = tmp_path / "store.db"
 
     async def run() -> None:
@@ -86,9 +89,12 @@ def test_a_locked_database_cannot_be_opened_until_it_is_free(tmp_path: Path) -> 
 def small_disk() -> Iterator[tuple[Path, bool]]:
     """A file system of two megabytes where one may be mounted, else a plain folder."""
     folder = Path(tempfile.mkdtemp(prefix="exk-small-disk-"))
-    mounted = os.geteuid() == 0 and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "exk-test", str(folder)], capture_output=True, check=False
-    ).returncode
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=2m", "exk-test", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
     try:
         yield folder, mounted
     finally:
@@ -97,47 +103,43 @@ def small_disk() -> Iterator[tuple[Path, bool]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_full_disk_loses_nothing_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk is full the call fails with what to do, what was answered stays, and it works when there is space."""
+async def write_for_ever(store: SqlIntentStore) -> None:
+    """Declare batches of fifty until it fails."""
+    for n in count():
+        await store.execute(create(*(f"{n}-{k}" for k in range(50))))
+
+
+def test_a_full_disk_loses_nothing_and_writes_nothing() -> None:
+    """When the disk is full the call fails with what to do, what was answered stays, and with space it works again."""
     with small_disk() as (folder, mounted):
         path = folder / "store.db"
-        if not mounted:
-            # Where no file system can be mounted the database itself is given a limit, which fails with the same code.
-            real = sqlite.SqliteBackend.prepare
 
-            def limited(self: sqlite.SqliteBackend, connection: object, read: bool) -> None:
-                real(self, connection, read)  # type: ignore[arg-type]
-                connection.cursor().execute(f"PRAGMA max_page_count = {limit}")  # type: ignore[attr-defined]
-
-            limit = 200
-            monkeypatch.setattr(sqlite.SqliteBackend, "prepare", limited)
+        def space(store: SqlIntentStore, megabytes: int) -> None:
+            if mounted:
+                subprocess.run(["mount", "-o", f"remount,size={megabytes}m", str(folder)], check=True)
+                return
+            # Where no file system can be mounted the database itself gets a limit; it fails with the same code.
+            store._write_session.begin().execute(f"PRAGMA max_page_count = {megabytes * 256}")
+            store._write_session.rollback()
 
         async def run() -> None:
-            nonlocal limit
             store = make(path)
             await store.open()
             await start(store)
-            written = 0
-            with pytest.raises(StoreUnavailable, match=r"(?s)SQLITE_(FULL|IOERR).*(free some|disk).*nothing was written"):
-                for n in range(20_000):
-                    await store.execute(create(*(f"{n}-{k}" for k in range(50))))
-                    written = n + 1
-            assert written > 0
-            assert len(await store.intents(ACCOUNT)) == written * 50
+            space(store, 2)
+            with pytest.raises(StoreUnavailable, match=r"SQLITE_(FULL|IOERR).*(free some|disk).*nothing was written"):
+                await write_for_ever(store)
+            written = await store.intents(ACCOUNT)
+            assert len(written) >= 50
+            assert len(written) % 50 == 0
             with pytest.raises(StoreUnavailable):
                 await store.execute(create(*(f"again-{k}" for k in range(50))))
-            if mounted:
-                subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
-            else:
-                limit = 100_000
-                await store.close()
-                await store.open()
+            space(store, 64)
             await store.execute(create("with space"))
-            assert len(await store.intents(ACCOUNT)) == written * 50 + 1
+            assert len(await store.intents(ACCOUNT)) == len(written) + 1
             assert (await verify(store, ACCOUNT)).differences == ()
             await store.close()
 
-        limit = 200
         asyncio.run(run())
         with contextlib.closing(sqlite3.connect(path)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -159,9 +161,14 @@ def unprivileged(folder: Path) -> Iterator[None]:
 
 
 def test_a_read_only_database_is_refused_until_it_is_writable() -> None:
-    """A read-only file in a read-only folder cannot be opened; the error says so; made writable, the same object opens."""
+    """A read-only file or folder cannot be opened; the error says so; made writable, the same object opens."""
     folder = Path(tempfile.mkdtemp(prefix="exk-read-only-"))
     path = folder / "store.db"
+
+    def allow(file: int, directory: int) -> None:
+        for each in folder.iterdir():
+            each.chmod(file)
+        folder.chmod(directory)
 
     async def run() -> None:
         store = make(path)
@@ -170,16 +177,13 @@ def test_a_read_only_database_is_refused_until_it_is_writable() -> None:
         await store.execute(create("a"))
         await store.close()
         with unprivileged(folder):
-            path.chmod(0o444)
-            folder.chmod(0o555)
+            allow(0o444, 0o555)
             with pytest.raises(StoreUnavailable, match="writable"):
                 await store.open()
-            folder.chmod(0o755)
+            allow(0o444, 0o755)
             with pytest.raises(StoreUnavailable, match="writable"):
                 await store.open()
-            # The files beside it were made with its mode.
-            for file in folder.iterdir():
-                file.chmod(0o644)
+            allow(0o644, 0o755)
             assert await store.open() is None
             await store.execute(create("b"))
             assert len(await store.intents(ACCOUNT)) == 2
@@ -209,6 +213,28 @@ def test_a_database_that_is_replaced_while_open_takes_no_more_writes(tmp_path: P
         await store.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("name", "committing", "trouble"),
+    [
+        ("SQLITE_IOERR_FSYNC", True, Trouble.AMBIGUOUS),
+        ("SQLITE_IOERR_WRITE", True, Trouble.AMBIGUOUS),
+        ("SQLITE_FULL", True, Trouble.UNAVAILABLE),
+        ("SQLITE_BUSY", True, Trouble.UNAVAILABLE),
+        ("SQLITE_IOERR_WRITE", False, Trouble.LOST),
+        ("SQLITE_BUSY", False, Trouble.UNAVAILABLE),
+        ("SQLITE_CONSTRAINT_UNIQUE", False, Trouble.GUILTY),
+    ],
+)
+def test_only_a_failed_sync_of_the_commit_is_ambiguous(name: str, committing: bool, trouble: Trouble) -> None:
+    """A disk that fails at COMMIT may have kept the record: unknown. A full disk or a lock has not, and before COMMIT
+    nothing has."""
+    error = sqlite3.OperationalError(name)
+    error.sqlite_errorcode = getattr(sqlite3, name)
+    backend = backend_of(engine_of("sqlite:///unused.db"), StillClock())
+
+    assert backend.trouble(error, committing) is trouble
 
 
 @pytest.mark.parametrize(

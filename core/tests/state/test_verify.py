@@ -8,7 +8,6 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-
 from core.tests.state.build import (
     ACCOUNT,
     CountedIds,
@@ -22,10 +21,17 @@ from core.tests.state.build import (
     submit,
     void,
 )
+
+from exchange_kernel.schema import Side, StandardOrder
 from exchange_kernel.state import IntentStateStore, MemoryIntentStore, SqlIntentStore
 from exchange_kernel.state.ops import CancelIntents, ModifyIntent
-from exchange_kernel.state.verify import verify
-from exchange_kernel.schema import StandardOrder, Side
+from exchange_kernel.state.sql.verify import verify
+
+GHOST = (
+    "INSERT INTO intent SELECT 99, account, 'ghost', symbol, spec, spec_hash, first_hash, desired, generation, labels, "
+    "group_id, submit_deadline, max_attempts, created_at, version, status, reason, observed_generation, filled_base, "
+    "filled_quote, conditions, reserved, next_due, amend_refused, failures FROM intent WHERE intent_id = 'open'"
+)
 
 
 def make(path: Path) -> SqlIntentStore:
@@ -81,10 +87,7 @@ def test_an_honest_store_verifies(tmp_path: Path) -> None:
         ("DELETE FROM position", "position BTC/USD: it is 0"),
         ("UPDATE account SET open_notional = '1'", "open_notional is 1, its intents reserve"),
         ("UPDATE intent SET reserved = '1' WHERE intent_id = 'open'", "its intents reserve"),
-        ("INSERT INTO intent SELECT 99, account, 'ghost', symbol, spec, spec_hash, first_hash, desired, generation, labels, "
-         "group_id, submit_deadline, max_attempts, created_at, version, status, reason, observed_generation, filled_base, "
-         "filled_quote, conditions, reserved, next_due, amend_refused, failures FROM intent WHERE intent_id = 'open'",
-         "intent ghost: it has a row, and the log does not tell about it"),
+        (GHOST, "intent ghost: it has a row, and the log does not tell about it"),
         ("DELETE FROM intent WHERE intent_id = 'open'", "intent open: the log tells about it, and it has no row"),
         ("DELETE FROM attempt WHERE intent_id = 'open'", "intent open attempt 1: the log tells about it"),
         ("UPDATE event SET reason = 'edited' WHERE seq = 5", "event 5 does not match its hash"),

@@ -16,7 +16,7 @@ RICH = {"USD": "1000000", "BTC": "100", "SOL": "10000", "XAU": "1000"}
 class Desk:
     """``main`` and ``other`` are rich; ``poor`` has 100 USD. Nothing is quoted until a test says so."""
 
-    def __init__(self, balances: Mapping[str, str] = RICH, **settings: Any) -> None:
+    def __init__(self, balances: Mapping[str, str] = RICH, /, **settings: Any) -> None:
         self.clock = ManualClock()
         given = {"maker_fee": "0", "taker_fee": "0", **settings}
         self.exchange = Exchange("test", self.clock, Settings.of(given), rng=Random(7))
@@ -40,7 +40,7 @@ class Desk:
             request = {"fee": "0.01", **request}
         return sign(encode(request), f"secret of {account}".encode())
 
-    def call(self, op: str, account: str = "main", **fields: Any) -> dict[str, Any]:
+    def call(self, op: str, account: str = "main", /, **fields: Any) -> dict[str, Any]:
         """The answer to a request."""
         answer: dict[str, Any] = decode(self.front.answer(self.body(op, account, **fields)))
         return answer

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plugins.paper.tests.session import BTC, Session, key, scenario, spec
 
 from exchange_kernel.errors import InvalidOrder, NotSent, UnknownTarget, Unsupported
 from exchange_kernel.schema import AmountType, TimeInForce
@@ -34,7 +35,6 @@ from exchange_kernel.venue import (
 )
 from exchange_kernel_paper.tickets import read_body
 from exchange_kernel_paper.translate import client_id, key_of
-from plugins.paper.tests.session import BTC, Session, key, scenario, spec
 
 FENCES = ("time_window", "sequence", "height", "permanent_key", "none")
 NOW = 1_700_000_000_000
@@ -232,8 +232,10 @@ def test_rounding_never_makes_an_order_worse(side: str, amount: str, limit: str,
     limit=st.decimals("60", "100000", places=6),
     unit=st.sampled_from(list(AmountType)),
 )
-def test_what_is_previewed_is_sent_and_never_costs_more(side: str, amount: Decimal, limit: Decimal, unit: AmountType) -> None:
-    """The body holds exactly the preview; price and amount are never worse than the spec; the outlay is never exceeded."""
+def test_what_is_previewed_is_sent_and_never_costs_more(
+    side: str, amount: Decimal, limit: Decimal, unit: AmountType
+) -> None:
+    """The body is the preview; price and amount are never worse than the spec; the outlay is never exceeded."""
     order = spec(side, str(amount * 100 if unit is AmountType.QUOTE else amount), str(limit), amount_in=unit)
 
     async def play(session: Session) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
-
 from plugins.paper.tests.desk import BTC, RICH, Desk
 
 D = Decimal
@@ -85,9 +85,9 @@ def test_fok_fills_whole_or_not_at_all(amount: str, status: str, filled: str) ->
     [("GTC", {}, None), ("DAY", {}, 6_400_000), ("GTD", {"until": 1_700_000_005_000}, 5_000)],
 )
 def test_resting_orders_live_as_long_as_their_time_in_force_says(
-    tif: str, fields: dict[str, int], lives_ms: int | None
+    tif: str, fields: dict[str, Any], lives_ms: int | None
 ) -> None:
-    """GTC rests on, DAY ends at the next UTC midnight (6,400 s away on this clock), GTD at its own moment; to the ms."""
+    """GTC rests on, DAY ends at the next UTC midnight (6,400 s away on this clock), GTD at its moment; to the ms."""
     desk = Desk()
     order = desk.order("BUY", "1", "100", tif=tif, **fields)
     desk.clock.advance((lives_ms or 10**9) - 1)
@@ -191,7 +191,7 @@ def test_a_resting_quote_order_is_worth_what_is_left_of_it() -> None:
     ],
 )
 def test_fees_are_taken_in_the_configured_asset(fee_in: str, buyer: dict[str, str], seller: dict[str, str]) -> None:
-    """The maker buys 1 BTC for 100 at 0.1 %, the taker sells at 0.2 %; both pay in quote, base, or what they receive."""
+    """The maker buys 1 BTC for 100 at 0.1 %, the taker sells at 0.2 %; both pay in quote, base, or what they get."""
     desk = Desk(fee_in=fee_in, maker_fee="0.001", taker_fee="0.002")
     desk.order("BUY", "1", "100")
     sold = desk.order("SELL", "1", "100", "other")
@@ -326,7 +326,7 @@ def test_cancelling_what_is_not_open_is_refused(target: dict[str, object]) -> No
         ({"amount": "-1"}, "BAD_REQUEST"),
         ({"amount": "1e3"}, "BAD_REQUEST"),
         ({"amount": "NaN"}, "BAD_REQUEST"),
-        ({"amount": "١"}, "BAD_REQUEST"),
+        ({"amount": "\u0661"}, "BAD_REQUEST"),
         ({"amount": 1}, "BAD_REQUEST"),
         ({"side": "HOLD"}, "BAD_REQUEST"),
         ({"tif": "FOREVER"}, "BAD_REQUEST"),
@@ -367,7 +367,7 @@ def test_every_filter_refuses_with_its_code(fields: dict[str, object], code: str
 )
 def test_tick_spacing_depends_on_the_market(symbol: str, good: list[str], bad: list[str]) -> None:
     """DYNAMIC ticks grow with the price; CONTINUOUS prices are any of eight significant digits."""
-    desk = Desk(balances={**RICH, "USD": "1000000000"})
+    desk = Desk({**RICH, "USD": "1000000000"})
     for price in good:
         assert desk.order("BUY", "2", price, symbol=symbol)["status"] == "WORKING"
     for price in bad:

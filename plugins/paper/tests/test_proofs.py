@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plugins.paper.tests.session import Session, key, passing, proves_dead, scenario, settle
 
-from exchange_kernel.errors import NoEffect, VenueError
+from exchange_kernel.errors import NoEffect, OutcomeUnknown, VenueError
 from exchange_kernel.venue import Absent, Burn, Found, Slot
 from exchange_kernel_paper.translate import client_id
-from plugins.paper.tests.session import Session, key, passing, proves_dead, scenario
 
 weather = st.fixed_dictionaries(
     {
@@ -20,7 +21,9 @@ weather = st.fixed_dictionaries(
         "engine_delay_ms": st.sampled_from([0, 900]),
     }
 )
-arrivals = st.lists(st.tuples(st.sampled_from(["late", "delay", "engine_delay", "answer_lost"]), st.integers(0, 6_000)), max_size=3)
+arrivals = st.lists(
+    st.tuples(st.sampled_from(["late", "delay", "engine_delay", "answer_lost"]), st.integers(0, 6_000)), max_size=3
+)
 looks = st.lists(st.integers(1, 1_500), min_size=4, max_size=12)
 
 
@@ -83,3 +86,27 @@ def test_what_never_arrived_is_proved_dead_in_the_end(given_settings: dict[str, 
         return proves_dead(ref, look)
 
     assert scenario(Session(**given_settings), play)
+
+
+@pytest.mark.parametrize("what", ["engine_delay", "query_lag"])
+def test_the_slack_covers_what_happens_between_the_check_and_the_sight_of_an_order(what: str) -> None:
+    """In its window's last moment the order is let in; the engine is slow, or the read trails: absent, not dead."""
+
+    async def play(session: Session) -> None:
+        ref, ticket = await session.attempt(1)
+        session.exchange.faults.once("late", "order", ms=1_990)
+        if what == "engine_delay":
+            session.exchange.faults.once("engine_delay", "order", ms=900)
+        with pytest.raises(OutcomeUnknown):
+            await session.adapter.submit(ticket)
+        await settle()
+        session.advance(2_400)
+        if what == "query_lag":
+            session.exchange.faults.once("query_lag", "find", ms=700)
+        look = await session.adapter.lookup(ref)
+        assert isinstance(look, Absent)
+        assert not proves_dead(ref, look)
+        session.advance(1_000)
+        assert isinstance(await session.adapter.lookup(ref), Found)
+
+    scenario(Session(window_ms=2_000, engine_delay_ms=900, read_lag_ms=700), play)

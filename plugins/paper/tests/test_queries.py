@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from plugins.paper.tests.desk import BTC, Desk
 
 from exchange_kernel_paper.exchange import decode
-from plugins.paper.tests.desk import BTC, Desk
 
 MS = 1_700_000_000_000
 
@@ -80,7 +80,9 @@ def test_history_pages_oldest_first_and_is_empty_at_the_end() -> None:
     desk.call("cancel", order=desk.order("BUY", "1", "90", client="none")["id"])
     seen, position = [], 0
     while items := (page := desk.call("history", after=position))["items"]:
-        seen += [(item["order"]["client"], len(item["order"]["trades"])) if "order" in item else item["id"] for item in items]
+        seen += [
+            (item["order"]["client"], len(item["order"]["trades"])) if "order" in item else item["id"] for item in items
+        ]
         position = page["next"]
     assert seen == [big["id"], ("small", 1), ("none", 0)]
     assert page["next"] == position

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from plugins.paper.tests.desk import BTC, Desk
 
 from exchange_kernel_paper.exchange import Subscription, decode
-from plugins.paper.tests.desk import BTC, Desk
 
 
 def collect(desk: Desk, act: Callable[[], object], op: str = "events", **fields: Any) -> list[dict[str, Any]]:
@@ -84,10 +84,16 @@ def test_balances_of_a_burst_come_as_one_event() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("event_drop", [2, 3]), ("event_duplicate", [1, 1, 2, 3]), ("event_reorder", [2, 1, 3]), ("disconnect", [])],
+    [
+        ("event_drop", [2, 3]),
+        ("event_duplicate", [1, 1, 2, 3]),
+        ("event_reorder", [2, 1, 3]),
+        ("disconnect", []),
+        ("silence", []),
+    ],
 )
 def test_stream_faults(kind: str, expected: list[int]) -> None:
-    """The first of three events is lost, doubled, overtaken, or takes the stream with it."""
+    """The first of three events is lost, doubled, overtaken, ends the stream, or silences it."""
     desk = Desk()
     desk.exchange.faults.once(kind, "event")
     assert numbers(collect(desk, place(desk, 3))) == expected

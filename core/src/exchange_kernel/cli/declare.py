@@ -127,7 +127,7 @@ async def place(
             order=checked.order,
             labels=tags,
             group_id=group,
-            submit_deadline=now + _patience(checked.order),
+            submit_deadline=_deadline(checked.order, now),
             max_attempts=Settings().max_attempts,
             created_at=now,
             first_hash=order.spec_hash(),
@@ -158,13 +158,14 @@ async def modify(
         default_actor(),
         checked.notional,
         expected,
-        desk.clock.now_ms() + _patience(checked.order),
+        _deadline(checked.order, desk.clock.now_ms()),
     )
     generation: int = await desk.store.execute(operation)
     return generation
 
 
-def _patience(order: StandardOrder) -> int:
+def _deadline(order: StandardOrder, now: int) -> int:
     settings = Settings()
     once = order.limit_price is None or order.time_in_force in ("IOC", "FOK")
-    return settings.single_shot_deadline_ms if once else settings.resting_deadline_ms
+    patience = settings.single_shot_deadline_ms if once else settings.resting_deadline_ms
+    return now + patience if order.expire_at is None else min(now + patience, order.expire_at)

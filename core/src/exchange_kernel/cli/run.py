@@ -45,7 +45,8 @@ async def command(config_path: Path, standby: bool, log_level: str) -> None:
             if not platform.running and not platform.retrying:
                 raise Failed("no account could be started", 1)
             try:
-                await asyncio.wait_for(stop.wait(), None if len(told) == len(platform) else POLL_S)
+                async with asyncio.timeout(None if len(told) == len(platform) else POLL_S):
+                    await stop.wait()
             except TimeoutError:
                 continue
         click.echo("stopping")

@@ -19,7 +19,7 @@ from exchange_kernel.events import (
     OrderPartiallyFilled,
     OrderRejected,
 )
-from exchange_kernel.models import ZERO, Condition, Desired, IntentStatus
+from exchange_kernel.models import ZERO, Desired, IntentStatus
 from exchange_kernel.reconcile.decide import CloseDead, CloseForgotten, Decision, Finish, Park, ended_by_us
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.schema import AmountType
@@ -168,6 +168,8 @@ def status_of(record: Record) -> IntentStatus:
         return IntentStatus.SUBMITTING
     if record.intent.desired is Desired.CANCELED:
         return IntentStatus.CANCELING
+    if not record.intent.max_attempts:
+        return IntentStatus.PARKED  # found at the venue after a loss, and nobody's intent: an operator decides (R32)
     return IntentStatus.PARTIALLY_FILLED if filled else IntentStatus.WORKING
 
 

@@ -92,23 +92,24 @@ class Bus:
                         log.exception("event handler failed on %s %s", event.kind, event.seq)
                 if self.newest <= cursor and not wake.is_set():
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(wake.wait(), POLL_S)
+                        async with asyncio.timeout(POLL_S):
+                            await wake.wait()
         finally:
             self._wake.discard(wake)
 
     async def _after(self, cursor: int) -> Sequence[Event]:
         recent = self._recent
         if recent and recent[0].seq <= cursor + 1 <= recent[-1].seq + 1:
+            # From the newest backwards: a subscriber that keeps up reads only what is new to it.
             out: list[Event] = []
-            expected = cursor + 1
-            for event in recent:
-                if event.seq < expected:
-                    continue
-                if event.seq != expected:
+            for event in reversed(recent):
+                if event.seq <= cursor:
                     break
+                if out and event.seq != out[-1].seq - 1:
+                    out.clear()
                 out.append(event)
-                expected += 1
-            if out:
+            out.reverse()
+            if out and out[0].seq == cursor + 1:
                 return out
         try:
             return await self._store.events(self._account, cursor, 512)

@@ -126,10 +126,11 @@ class Facts:
 
     ``now``: local ms. ``looks``: reads that did not show the attempt. ``query_at``: not before this (pacing).
     ``not_before``: back off new attempts and amendments until then. ``blocked``: why nothing may be opened (halt,
-    RECOVERING), or "". ``recovering``: why commits may be lost, or "". ``until``: when the kernel's own timer ends the order (emulated GTD/DAY). ``amendable``: the
-    venue can change the working order into what is wanted now, natively. ``missing``: a complete snapshot did not show
-    the revived attempt, or else the live one. ``gone``: neither do two lookups, nor a complete snapshot and complete
-    fill history begun since. ``cancel_at``, ``resend_at``: not before these (pacing).
+    RECOVERING), or "". ``recovering``: why commits may be lost, or "". ``until``: when the kernel's own timer ends the
+    order (emulated GTD/DAY). ``amendable``: the venue can change the working order into what is wanted now, natively.
+    ``missing``: a complete snapshot did not show the revived attempt, or else the live one. ``gone``: neither do two
+    lookups, nor a complete snapshot and complete fill history begun since. ``cancel_at``, ``resend_at``: not before
+    these (pacing).
     """
 
     now: int
@@ -151,7 +152,7 @@ def decide(record: Record, facts: Facts) -> Decision:
     """The next step for one intent."""
     decision = _decide(record, facts)
     if facts.recovering and isinstance(decision, Finish):
-        # The store may have lost a later attempt: until the venue was searched nothing proves that this is the end (R32).
+        # The store may have lost a later attempt: until the venue was searched nothing proves this to be the end (R32).
         return Wait(None, facts.recovering)
     return decision
 
@@ -296,7 +297,8 @@ def _repeat(record: Record, live: Attempt, place: TicketRow, facts: Facts) -> De
         return None
     deadline = record.intent.submit_deadline
     timely = deadline is None or facts.now < deadline
-    wanted = not ends_now(record, facts) and record.intent.generation == live.generation and timely
+    fits = live.spec.amount <= remaining(record, without=live.n)
+    wanted = not ends_now(record, facts) and record.intent.generation == live.generation and timely and fits
     may_place = not facts.blocked and sendable(place, facts)
     slot = place.ticket.slot
     if slot is not None:
@@ -332,10 +334,12 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
     unsettled = [row for row in record.tickets_of(live.n) if row.state.open]
     stale = record.intent.generation != live.generation
     urgent = live.spec.amount > total and (not stale or _contradicted(record))
-    if ends_now(record, facts) or total <= live.booked:
-        if live.booked >= live.spec.amount and not unsettled:
+    if ends_now(record, facts):
+        return _end(live, unsettled, "expired" if expired(record, facts) else "canceled by request", facts)
+    if total <= live.booked:
+        if live.booked >= max(live.spec.amount, live.applied_amount or live.spec.amount) and not unsettled:
             return _query(live, "executed in full; its end is not reported", facts)
-        return _end(live, unsettled, _why_end(record, facts), facts)
+        return _end(live, unsettled, "nothing more of it is wanted", facts)
     if facts.missing and not urgent:
         return _query(live, "a complete snapshot does not show it", facts)
     if live.cum_base > live.booked_base and not urgent:
@@ -366,12 +370,6 @@ def _contradicted(record: Record) -> bool:
 def _reduces(rows: list[TicketRow], total: Decimal) -> bool:
     """Is an amendment under way to what may still be executed, or to less?"""
     return any(row.kind is TicketKind.AMEND and row.spec is not None and row.spec.amount <= total for row in rows)
-
-
-def _why_end(record: Record, facts: Facts) -> str:
-    if record.intent.desired is Desired.CANCELED:
-        return "canceled by request"
-    return "expired" if expired(record, facts) else "nothing more of it is wanted"
 
 
 def _end(live: Attempt, unsettled: list[TicketRow], why: str, facts: Facts) -> Decision:

@@ -1,6 +1,7 @@
 """The reconciler: brings one intent one step closer to what its user wants, and to the truth.
 
-One run: read the record, fold what came in, decide, commit, and only then touch the venue. At most one run per intent at
+One run: read the record, fold what came in, decide, commit, and only then touch the venue. At most one run per intent
+at
 a time (the queue sees to it); runs of different intents go on side by side.
 """
 
@@ -153,9 +154,8 @@ class Reconciler:
         due = record.progress.next_due
         if record.revived is None and record.progress.status.terminal:
             until = None
-        if (due is None) != (until is None) or (due is not None and until is not None and abs(until - due) > 60_000):
-            draft.progress(next_due=until)
-        elif draft.dirty:
+        moved = due is not None and until is not None and abs(until - due) > 60_000
+        if (due is None) != (until is None) or moved or draft.dirty:
             draft.progress(next_due=until)
         if draft.dirty:
             await session.commit(draft, consumed=consumed)
@@ -354,9 +354,7 @@ class Reconciler:
             draft.progress(reserved=max(value, record.progress.reserved))
             return TicketRow(attempt.n, seq, TicketKind.AMEND, generation, ticket, committed_at=now, spec=spec)
 
-        return await self._command(
-            draft, consumed, Amend(key, record.ref(attempt), spec), enter_row=enter, value=value
-        )
+        return await self._command(draft, consumed, Amend(key, record.ref(attempt), spec), enter_row=enter, value=value)
 
     async def _cancel(self, draft: Draft, decision: CancelOrder, consumed: int) -> Draft:
         session, record = self.session, draft.record
@@ -533,11 +531,13 @@ class Reconciler:
         intent_id = record.intent.intent_id
         late = session.clock.now_ms() - row.committed_at > session.settings.recheck_after * 1000
         if intent_id in session.wrote or late:
-            fresh = await session.store.record(session.account, intent_id)
+            fresh, account, store = await asyncio.gather(
+                session.store.record(session.account, intent_id),
+                session.store.account_row(session.account),
+                session.store.store_row(),
+            )
             if fresh is None or fresh.intent.desired != record.intent.desired or fresh.progress.status.terminal:
                 return "no longer wanted"
-            account = await session.store.account_row(session.account)
-            store = await session.store.store_row()
             if account is None or account.halted is not None or store.halted is not None:
                 return "halted"
             if not session.owned or session.clock.now_ms() >= row.ticket.send_before:

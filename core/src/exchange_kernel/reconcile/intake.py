@@ -1,6 +1,7 @@
 """What comes in from the venue: the stream and the snapshots, routed to the intents they are about.
 
-A report is foreign only if SQL, read after the report arrived, names none of its ids (R36). A report that carries our own
+A report is foreign only if SQL, read after the report arrived, names none of its ids (R36). A report that carries our
+own
 store's tag and is unknown to SQL means that the store lost a commit (R32).
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from exchange_kernel.events import DriftDetected, Event, HealthChanged, MarginCallWarning
-from exchange_kernel.models import IntentStatus, Origin, OrderState
+from exchange_kernel.models import IntentStatus, OrderState, Origin
 from exchange_kernel.reconcile.outcome import Reported, Voided
 from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.session import Session
@@ -191,7 +192,8 @@ class Intake:
             result.marked.add(intent_id)
 
     def _missing(self, result: SnapshotResult) -> None:
-        """Live orders that a complete snapshot, begun well after they were last seen, does not show: look at them. Absence
+        """Live orders that a complete snapshot, begun well after they were last seen, does not show: look at them.
+        Absence
         here proves nothing by itself (R16)."""
         session = self.session
         horizon = result.began - session.opened.read_lag / 1000
@@ -226,7 +228,8 @@ class Intake:
                 break
             cursor = cursor_next
         for watch in session.watches.values():
-            # Last sighting, then absence, then a snapshot without it, then history: in this order, or it proves nothing (R16).
+            # Last sighting, then absence, then a snapshot without it, then history: in this order, or it proves
+            # nothing (R16).
             if watch.snapshot_since and watch.looks and watch.looks[0].began < began:
                 watch.history_since = True
         return cursor
@@ -283,7 +286,9 @@ def foreign_state(account: str, report: OrderReport, origin: Origin) -> OrderSta
         intent_id=None,
         symbol_id=report.symbol,
         side=report.side,
-        status=IntentStatus.PARTIALLY_FILLED if report.filled.base and not report.status.terminal else _STATUS[report.status],
+        status=IntentStatus.PARTIALLY_FILLED
+        if report.filled.base and not report.status.terminal
+        else _STATUS[report.status],
         origin=origin,
         reason=report.text or report.why.value,
         filled_base=report.filled.base,

@@ -1,4 +1,5 @@
-"""Owning an account: a lease in SQL whose epoch fences every write (R31). The lease is courtesy; the epoch is safety."""
+"""Owning an account: a lease in SQL whose epoch fences every write (R31). The lease is courtesy; the epoch is
+safety."""
 
 from __future__ import annotations
 

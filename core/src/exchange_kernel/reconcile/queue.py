@@ -1,7 +1,8 @@
 """The work queue: keyed, level-triggered, with controller semantics.
 
 A key is handled by one handler at a time; a mark while it is being handled means exactly one more run after. A key that
-is marked twice keeps its lowest wait and its highest priority. Marks are hints: losing them all changes latency only (S13).
+is marked twice keeps its lowest wait and its highest priority. Marks are hints: losing them all changes latency only
+(S13).
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ class MemoryQueue:
                 continue
             delay = max(0.001, self._timers[0][0] - self._clock.monotonic())
             try:
-                await asyncio.wait_for(self._wake.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

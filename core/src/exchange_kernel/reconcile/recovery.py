@@ -1,4 +1,5 @@
-"""Starting over: what is unfinished, what a panic did meanwhile, and what a store that lost commits must find out (R32)."""
+"""Starting over: what is unfinished, what a panic did meanwhile, and what a store that lost commits must find out
+(R32)."""
 
 from __future__ import annotations
 
@@ -105,12 +106,18 @@ class Recovery:
         return True
 
     async def _hold(self) -> None:
-        """What was declared before the loss and is not at the venue: a later cancel or change of it may be lost. It is held
+        """What was declared before the loss and is not at the venue: a later cancel or change of it may be lost. It
+        is held
         until its user asks for it again, by ``resolve`` or by a new modification."""
         session = self.session
         for live in await session.store.live_intents(session.account):
             record = await session.store.record(session.account, live.intent_id)
-            if record is None or record.live is not None or record.progress.status.terminal or record.intent.max_attempts == 0:
+            if (
+                record is None
+                or record.live is not None
+                or record.progress.status.terminal
+                or record.intent.max_attempts == 0
+            ):
                 continue
             session.forget(live.intent_id)
             draft = Draft(record, session.clock.now_ms())
@@ -123,10 +130,13 @@ class Recovery:
 
     def _keys_are_permanent(self) -> bool:
         symbols = self.session.markets.values()
-        return any(symbol.capabilities.offers("find_by_key") for symbol in symbols) and self.session.opened.horizon is None
+        return (
+            any(symbol.capabilities.offers("find_by_key") for symbol in symbols) and self.session.opened.horizon is None
+        )
 
     async def _search(self) -> None:
-        """Find every order of ours at the venue, by open orders, by history, and by the keys the next attempts would have."""
+        """Find every order of ours at the venue, by open orders, by history, and by the keys the next attempts would
+        have."""
         session = self.session
         await self.intake.snapshot()
         if isinstance(session.adapter, History):
@@ -188,7 +198,9 @@ class Recovery:
                 n=missing,
                 key=session.key(record.intent.intent_id, missing),
                 generation=record.intent.generation,
-                spec=replace(wanted_spec(record.intent, amount, symbol), limit=report.price or record.intent.order.limit_price),
+                spec=replace(
+                    wanted_spec(record.intent, amount, symbol), limit=report.price or record.intent.order.limit_price
+                ),
                 placed_at=0,
                 state=AttemptState.UNKNOWN if last and draft.record.live is None else AttemptState.DEAD,
                 epoch=session.epoch,

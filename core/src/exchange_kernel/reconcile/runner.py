@@ -1,4 +1,5 @@
-"""Runs one account: workers, stream, snapshots, sweep, lease. Every loop is supervised; a failure is told and retried, and
+"""Runs one account: workers, stream, snapshots, sweep, lease. Every loop is supervised; a failure is told and
+retried, and
 never touches another account."""
 
 from __future__ import annotations
@@ -222,7 +223,9 @@ class Runner:
         session = self.session
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._snapshot_asked.wait(), session.settings.snapshot_every)
+                # Not wait_for: before Python 3.12 it can swallow a cancellation, and stop() would wait for ever.
+                async with asyncio.timeout(session.settings.snapshot_every):
+                    await self._snapshot_asked.wait()
             self._snapshot_asked.clear()
             await self._snapshot()
 

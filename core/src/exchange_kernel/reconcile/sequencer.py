@@ -1,4 +1,5 @@
-"""The lowest open number is the account's business, whatever its intent's state (R27): nothing above it can happen first."""
+"""The lowest open number is the account's business, whatever its intent's state (R27): nothing above it can happen
+first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the parts of one account's reconciler share: the venue, the stores, the clock, ownership, and short-lived memory.
+"""What the parts of one account's reconciler share: the venue, the stores, the clock, ownership, and short-lived
+memory.
 
 Everything in memory here may be lost at any time without harm: it is rebuilt from SQL and the venue.
 """
@@ -12,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from exchange_kernel.clock import Clock, Ids
-from exchange_kernel.models import ZERO
+from exchange_kernel.models import ZERO, OrderIntent
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.outcome import Item
 from exchange_kernel.reconcile.proof import Look
 from exchange_kernel.reconcile.queue import Priority, WorkQueue
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.state.commit import Change
-from exchange_kernel.state.rows import Record
+from exchange_kernel.state.rows import Progress, Record
 from exchange_kernel.state.stores import ActualStateStore, IntentStateStore
 from exchange_kernel.venue import Key, Opened, PriceTick, Slot, VenueAdapter
 
@@ -190,6 +191,11 @@ class Session:
             self.known.pop(intent_id, None)
         if len(self.records) > self.settings.cached_records:
             self.records.popitem(last=False)
+
+    def declared(self, intent: OrderIntent) -> None:
+        """This process has just written a new intent: its record is known without reading it back."""
+        if intent.intent_id not in self.records:
+            self.remember(Record(intent, Progress(next_due=0)))
 
     def forget(self, intent_id: str) -> None:
         """Read it from SQL next time."""

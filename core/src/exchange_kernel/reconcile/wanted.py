@@ -1,4 +1,5 @@
-"""What an intent wants of the venue now: its spec with the amount still open, its guard price, and its own end of time."""
+"""What an intent wants of the venue now: its spec with the amount still open, its guard price, and its own end of
+time."""
 
 from __future__ import annotations
 
@@ -32,7 +33,10 @@ def guarded_spec(spec: Spec, order: StandardOrder, tick: PriceTick | None, symbo
     touch = None if tick is None else (tick.ask if order.side is Side.BUY else tick.bid) or tick.last
     if touch is None:
         raise InvalidOrder(
-            "max_slippage", f"{order.max_slippage:f}", f"{order.symbol_id} shows no price to bound it by", "set limit_price"
+            "max_slippage",
+            f"{order.max_slippage:f}",
+            f"{order.symbol_id} shows no price to bound it by",
+            "set limit_price",
         )
     bound = touch * (1 + order.max_slippage if order.side is Side.BUY else 1 - order.max_slippage)
     low, high = price_neighbours(bound, symbol.prices)

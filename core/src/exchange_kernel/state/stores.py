@@ -98,7 +98,7 @@ class IntentStateStore(ABC):
     async def open(self) -> Suspicion | None:
         """Open, check the schema and durability settings. Returns why commits may have been lost, or None.
 
-        Raises SchemaMismatch, StoreUnavailable."""
+        Raises SchemaMismatch, ConfigError, StoreUnavailable."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exchange_kernel.errors import StoreError
+from exchange_kernel.errors import KeyTaken, StoreError
 from exchange_kernel.venue import Slot, VenueId
 
 
@@ -13,14 +13,14 @@ def live_attempt_exists(intent_id: str) -> StoreError:
     )
 
 
-def key_taken(key: bytes) -> StoreError:
+def key_taken(key: bytes) -> KeyTaken:
     """A client id is never used again (R7)."""
-    return StoreError(f"attempt key {key.hex()} exists already in this account (R7): make the next attempt's own key")
+    return KeyTaken(f"attempt key {key.hex()} exists already in this account (R7): make the next attempt's own key")
 
 
-def fill_taken(fill_id: str, intent_id: str, owner: str) -> StoreError:
+def fill_taken(fill_id: str, intent_id: str, owner: str) -> KeyTaken:
     """A fill counts once (S10)."""
-    return StoreError(
+    return KeyTaken(
         f"fill {fill_id} of intent {intent_id} is already booked for {owner}: the adapter must make Fill.id unique in "
         "the account for ever (with the symbol in it where the venue counts per symbol)"
     )
@@ -34,8 +34,8 @@ def venue_id_taken(vid: VenueId, intent_id: str, owner: str, attempt: int) -> St
     )
 
 
-def number_taken(slot: Slot, owner: str, attempt: int) -> StoreError:
+def number_taken(slot: Slot, owner: str, attempt: int) -> KeyTaken:
     """A sequence number belongs to one attempt (S9)."""
-    return StoreError(
+    return KeyTaken(
         f"number {slot.number} of {slot.scope} belongs to {owner} attempt {attempt} (S9): take the next free number"
     )

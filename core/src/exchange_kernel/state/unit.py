@@ -33,7 +33,19 @@ from exchange_kernel.venue import Slot, VenueId
 
 IntentKey = tuple[str, str]
 
-compact: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":")).encode
+_encode: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":")).encode
+_make_encoder = getattr(json.encoder, "c_make_encoder", None)
+# JSONEncoder.encode makes a new C encoder for every value; this one, with the same settings, is made once.
+_parts: Callable[[Any, int], tuple[str, ...]] | None = None
+if _make_encoder is not None:
+    _parts = _make_encoder(
+        None, json.JSONEncoder().default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True
+    )
+
+
+def compact(value: Any) -> str:
+    """JSON without spaces. Raises TypeError, ValueError for what JSON cannot hold."""
+    return _encode(value) if _parts is None else "".join(_parts(value, 0))
 
 
 @dataclass(slots=True)

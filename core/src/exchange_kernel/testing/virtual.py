@@ -67,7 +67,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             raise Deadlock("nothing is ready and nothing is scheduled")
         if timeout > 0:
             self._virtual += timeout
-        ready: Any = getattr(self, "_ready")
+        ready: Any = cast(Any, self)._ready
         if self._rng is not None and len(ready) > 1:
             mixed = list(ready)
             self._rng.shuffle(mixed)
@@ -85,23 +85,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _write_to_self(self) -> None:
         return None
 
-    def run_in_executor(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def run_in_executor(self, *args: Any, **kwargs: Any) -> NoReturn:  # type: ignore[override]
         raise RuntimeError("no threads in virtual time: use the inline strategy")
 
     def abandon(self) -> None:
         """Close without running anything more, whatever is unfinished (a crash)."""
         for task in asyncio.all_tasks(self):
-            setattr(task, "_log_destroy_pending", False)
+            cast(Any, task)._log_destroy_pending = False
             # What a crash leaves behind would run its finally blocks whenever it is collected: run them here, unheard.
             with contextlib.suppress(BaseException):
                 cast(Coroutine[Any, Any, Any], task.get_coro()).close()
-        getattr(self, "_ready").clear()
-        getattr(self, "_scheduled").clear()
+        loop: Any = self
+        loop._ready.clear()
+        loop._scheduled.clear()
         self.close()
 
 
 class VirtualClock:
-    """A clock over a virtual loop. ``epoch_ms``: wall-clock time at loop time zero; ``skew_ms`` may change while it runs."""
+    """A clock over a virtual loop. ``epoch_ms``: wall-clock time at loop time zero; ``skew_ms`` may change while it
+    runs."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, epoch_ms: int = 1_700_000_000_000, skew_ms: int = 0) -> None:
         self._loop = loop

@@ -36,8 +36,10 @@ class Preview:
 class Opened:
     """Facts about the opened account.
 
-    ``identity``: the physical account (``binance:spot:uid42``, ``evm:1:0xabc…``). ``mode``: paper, testnet, fork or live.
-    ``retention``: how long a finished order without fills can be looked up, ms. ``read_lag``: longest time reads trail the
+    ``identity``: the physical account (``binance:spot:uid42``, ``evm:1:0xabc…``). ``mode``: paper, testnet, fork or
+    live.
+    ``retention``: how long a finished order without fills can be looked up, ms. ``read_lag``: longest time reads
+    trail the
     matching engine, ms. ``clock_offset``: venue clock minus local clock, ms; ``clock_error``: its bound. ``horizon``:
     longest time after ``prepare`` at which a ticket of this adapter may still take effect, ms; None = unbounded.
     """
@@ -83,11 +85,13 @@ class VenueAdapter(Protocol):
         ...
 
     def check(self, spec: Spec, was: Spec | None = None) -> Preview:
-        """Synchronous and pure: exactly what would be sent (``was``: as an amendment of it). Raises Unsupported, InvalidOrder."""
+        """Synchronous and pure: exactly what would be sent (``was``: as an amendment of it). Raises Unsupported,
+        InvalidOrder."""
         ...
 
     async def prepare(self, command: Command, prep: Prep) -> Prepared:
-        """Build and sign the ticket, without any effect at the venue; signing last. Raises NoEffect errors, Unavailable."""
+        """Build and sign the ticket, without any effect at the venue; signing last. Raises NoEffect errors,
+        Unavailable."""
         ...
 
     async def submit(self, ticket: Ticket) -> Ack:
@@ -134,7 +138,8 @@ class History(Protocol):
     """Optional: everything that finished or traded since a cursor, oldest first. Makes a restart cost O(pages)."""
 
     async def history(self, cursor: str | None) -> tuple[Sequence[OrderReport | Fill | LedgerEntry], str | None]:
-        """One page after ``cursor`` (None: from the start of retention) and the next cursor; the page is empty at the end.
+        """One page after ``cursor`` (None: from the start of retention) and the next cursor; the page is empty at the
+        end.
         Finished orders come as terminal reports that carry all their fills. Raises Unavailable."""
         ...
 

@@ -158,11 +158,13 @@ Prepared = Ticket | NeedsFirst | NotNow
 
 @dataclass(frozen=True, slots=True)
 class Prep:
-    """What ``prepare`` may use. ``now``: local ms UTC. ``give_up``: local ms UTC after which nobody wants the command any
+    """What ``prepare`` may use. ``now``: local ms UTC. ``give_up``: local ms UTC after which nobody wants the command
+    any
     more (an intent's submit deadline); no ticket may be sent after it.
 
     ``take(scope)`` reserves the next number of a scope; it is committed with the ticket or given back.
-    ``instead_of``: replace this ticket; ``take`` returns its slot, and fees must beat it. ``dry``: no signer, empty body.
+    ``instead_of``: replace this ticket; ``take`` returns its slot, and fees must beat it. ``dry``: no signer, empty
+    body.
     """
 
     now: Ms

@@ -48,7 +48,8 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class TimeEnd:
-    """Dead once a clock of the venue or its ledger passed ``at``; ``slack``: longest time from the venue's last check of
+    """Dead once a clock of the venue or its ledger passed ``at``; ``slack``: longest time from the venue's last check
+    of
     ``at`` to the order's visibility in ``lookup``."""
 
     at: Ms
@@ -76,7 +77,8 @@ End = TimeEnd | HeightEnd | SlotEnd
 @dataclass(frozen=True, slots=True)
 class Fence:
     """``repeatable``: any number of copies of these bytes, arriving at any time, have at most the effect of one.
-    ``ends``: any ONE of them, passed in a read that also shows the ticket absent, proves it dead; ``()`` = never provable.
+    ``ends``: any ONE of them, passed in a read that also shows the ticket absent, proves it dead; ``()``: never
+    provable.
     ``authority``: whose word ends an order. Unverified parameters of an endpoint have no ends (R15)."""
 
     repeatable: bool
@@ -110,7 +112,8 @@ class Ticket:
     """A command made exact: the very bytes to send. Stored durably before it is sent.
 
     ``body`` holds what is ordered, its price and its life; at most 64 KiB, no secret, readable by later plugin versions
-    (``codec``). ``identity`` is :attr:`Opened.identity` of the account it was made for. ``send_before`` is in local ms UTC.
+    (``codec``). ``identity`` is :attr:`Opened.identity` of the account it was made for. ``send_before`` is in local
+    ms UTC.
     ``outlay``: the most this may cost. ``slot``: the number it uses, where its scope has numbers.
     """
 

@@ -1,4 +1,5 @@
-"""What a venue tells: orders, fills, snapshots, events. Reports may repeat and reorder (rule 10); money is ``Decimal``."""
+"""What a venue tells: orders, fills, snapshots, events. Reports may repeat and reorder (rule 10); money is
+``Decimal``."""
 
 from __future__ import annotations
 
@@ -82,7 +83,8 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution. ``id`` is unique in the account for ever (symbol inside where the venue's trade ids are per symbol;
+    """One execution. ``id`` is unique in the account for ever (symbol inside where the venue's trade ids are per
+    symbol;
     on chains: transaction and ordinal in it). A correction keeps the id and raises ``revision``."""
 
     id: str
@@ -111,7 +113,8 @@ class Need:
 class OrderReport:
     """State of ONE venue object at ``as_of`` (venue ms UTC).
 
-    ``key``: of the attempt, when the client id shows it. ``links``: other ids of the same lineage. ``applied``: key of the
+    ``key``: of the attempt, when the client id shows it. ``links``: other ids of the same lineage. ``applied``: key
+    of the
     last command the order shows. ``filled`` never falls; ``tentative`` may. ``fills_complete``: ``fills`` are all there
     are up to ``filled``. ``final``: the authority cannot change it any more. ``version`` orders reports of this object.
     """
@@ -232,7 +235,8 @@ class VenuePosition:
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """Balances and positions. ``complete`` False: only what changed. ``floors``: scope → smallest number still usable."""
+    """Balances and positions. ``complete`` False: only what changed. ``floors``: scope → smallest number still
+    usable."""
 
     at: Watermark
     complete: bool

@@ -107,7 +107,10 @@ class PaperConfig:
             raise ConfigError("house", self.house, "must be true or false")
         if not isinstance(self.balances, Mapping):
             raise ConfigError("balances", self.balances, "must map assets to amounts")
-        amounts = {asset: amount(f"balances.{asset}", each, zero=True) for asset, each in self.balances.items()}
+        amounts = {
+            asset: amount(f"balances.{asset}", each, zero=True, error=ConfigError)
+            for asset, each in self.balances.items()
+        }
         object.__setattr__(self, "balances", {asset: canonical(each) for asset, each in amounts.items()})
         if self.connect is not None:
             host, _, port = str(self.connect).rpartition(":")

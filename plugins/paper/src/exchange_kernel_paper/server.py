@@ -101,7 +101,7 @@ class Server:
         calls: set[asyncio.Task[None]] = set()
         try:
             while line := await reader.readline():
-                task = asyncio.create_task(self._answer(decode(line), writer))
+                task = asyncio.create_task(self._answer(_read(line), writer))
                 calls.add(task)
                 task.add_done_callback(calls.discard)
         except (OSError, ValueError):
@@ -112,7 +112,7 @@ class Server:
             writer.close()
 
     async def _answer(self, message: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        number, op = message["id"], message["op"]
+        number, op = message["id"], str(message.get("op"))
         if op == "control":
             _write(writer, {"id": number, **self._controls.run(message)})
         elif op == "subscribe":
@@ -145,6 +145,16 @@ class Server:
         finally:
             stream.close()
             writer.close()
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    """One message. Raises ValueError, which ends the connection."""
+    message = decode(line)
+    if not isinstance(message, dict) or type(message.get("id")) is not int:
+        raise ValueError("a message needs an id")
+    if message.get("op") != "control" and not isinstance(message.get("body"), str):
+        raise ValueError("a request needs a body")
+    return message
 
 
 def _write(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:

@@ -32,11 +32,11 @@ def first_wave() -> list[Wanted]:
     """Declared one by one while the kernel runs."""
     return [
         _wanted(
-            "market", "buy 0.5 BTC at market, at most 1 % away", (FILLED,),
+            "market", "buy 0.5 BTC at market, at most 1 % away", (FILLED, EXPIRED),
             symbol_id="BTC/USD", side="BUY", amount="0.5", max_slippage="0.01",
         ),
         _wanted(
-            "spend-exactly", "buy BTC for exactly 2500 USD", (FILLED,),
+            "spend-exactly", "buy BTC for exactly 2500 USD", (FILLED, EXPIRED),
             symbol_id="BTC/USD", side="BUY", amount="2500", amount_type="QUOTE", max_slippage="0.01",
         ),
         _wanted(
@@ -86,7 +86,7 @@ def second_wave(now_ms: int) -> list[Wanted]:
             symbol_id="ETH/USD", side="BUY", amount="900", limit_price="3002", time_in_force="FOK",
         ),
         _wanted(
-            "until", f"sell 1 ETH at 3300, for {GTD_S} seconds", (EXPIRED,),
+            "until", f"sell 1 ETH at 3300, for {GTD_S} seconds", (EXPIRED, REJECTED),
             symbol_id="ETH/USD", side="SELL", amount="1", limit_price="3300", time_in_force="GTD",
             expire_at=now_ms + GTD_S * 1000,
         ),

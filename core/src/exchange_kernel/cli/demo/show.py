@@ -90,8 +90,10 @@ class Screen:
 
     def _table(self, wanted: Sequence[Wanted], rows: Rows) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for name, least in (("INTENT", 17), ("DESIRED", 24), ("ACTUAL", 16), ("FILLED", 6), ("WHY", 0)):
-            table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=least)
+        left = max(24, self._console.width - 17 - 16 - 8 - 5 * 2)
+        words = min(46, max(20, left * 3 // 5))
+        for name, width in (("INTENT", 17), ("DESIRED", words), ("ACTUAL", 16), ("FILLED", 8), ("WHY", left - words)):
+            table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
         for each in wanted:
             found = rows.get(each.intent_id)
             if found is None:

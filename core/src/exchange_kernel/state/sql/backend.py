@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -78,7 +78,7 @@ class Backend(ABC):
         """Names of the tables in this database (PostgreSQL: in its current schema)."""
 
     @abstractmethod
-    def server(self, cursor: Cursor) -> Mapping[str, Any] | None:
+    def server(self, cursor: Cursor) -> dict[str, Any] | None:
         """What tells this server and its history from another one, or from its own restored past."""
 
     @property
@@ -141,7 +141,8 @@ class Session:
                 connection.invalidate()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and forget what stood in the way of a new one."""
+        self._failures, self._again_at = 0, 0.0
         connection, self._connection, self._cursor = self._connection, None, None
         if connection is not None:
             with contextlib.suppress(*self.backend.errors):

@@ -48,7 +48,7 @@ _set = object.__setattr__
 
 def money(number: Decimal) -> str:
     """Canonical text. Raises ValueError when it is not finite or too long to be money."""
-    return canonical(number) if number else "0" if number.is_finite() else canonical(number)
+    return canonical(number) if number else "0"
 
 
 def money_or_none(number: Decimal | None) -> str | None:
@@ -170,14 +170,10 @@ def spec(value: Spec) -> str:
     return compact(out)
 
 
+# The values of these are frozen and the texts repeat: orders of one strategy are much alike.
+@lru_cache(maxsize=4096)
 def read_spec(text: str) -> Spec:
     """The spec behind :func:`spec`."""
-    return _read_spec(text)
-
-
-# An attempt's spec is repeated on its tickets, and orders of one strategy are much alike.
-@lru_cache(maxsize=4096)
-def _read_spec(text: str) -> Spec:
     v = _loads(text)
     trigger = v.get("trigger")
     return Spec(
@@ -291,6 +287,7 @@ def read_conditions(text: str | None) -> tuple[Condition, ...]:
     return tuple(Condition(*values) for values in _loads(text)) if text else ()
 
 
+@lru_cache(maxsize=256)
 def limits(value: Limits) -> str:
     """Limits as JSON."""
     return compact(
@@ -304,6 +301,7 @@ def limits(value: Limits) -> str:
     )
 
 
+@lru_cache(maxsize=256)
 def read_limits(text: str) -> Limits:
     """The limits behind :func:`limits`."""
     v = _loads(text)

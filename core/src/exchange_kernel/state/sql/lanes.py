@@ -53,12 +53,14 @@ class Inline(Lane):
 
 class Thread(Lane):
     """One thread. While it works on a batch the next one forms by itself: a lone caller waits for nobody, and a crowd
-    shares one transaction. Futures are resolved in the callers' event loops, once per batch and loop."""
+    shares one transaction. Items of one turn of an event loop are handed over together, and their futures are resolved
+    together."""
 
     def __init__(self, run: Run, notify: Notify, name: str) -> None:
         self._run = run
         self._notify = notify
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
+        self._forming: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
         self._open = True
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -68,21 +70,36 @@ class Thread(Lane):
             raise StoreUnavailable("the store is closed (nothing was written): open it first")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._queue.put((item, loop, future))
+        forming = self._forming.get(loop)
+        if forming is None:
+            forming = self._forming[loop] = []
+            loop.call_soon(self._hand_over, loop)
+        forming.append((item, loop, future))
         return await future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch = self._forming.pop(loop, None)
+        if batch is None:
+            return
+        if self._open:
+            self._queue.put(batch)
+            return
+        for _, _, future in batch:
+            if not future.done():
+                future.set_exception(StoreUnavailable("the store is closed (nothing was written): open it first"))
 
     async def close(self) -> None:
         if self._open:
+            self._hand_over(asyncio.get_running_loop())
             self._open = False
             self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
         while True:
-            first = self._queue.get()
-            if first is None:
+            batch = self._queue.get()
+            if batch is None:
                 return
-            batch = [first]
             last = False
             while len(batch) < MAX_BATCH:
                 try:
@@ -92,7 +109,7 @@ class Thread(Lane):
                 if more is None:
                     last = True
                     break
-                batch.append(more)
+                batch += more
             self._serve(batch)
             if last:
                 return

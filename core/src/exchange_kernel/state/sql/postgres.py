@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -93,7 +92,7 @@ class PostgresBackend(Backend):
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
         return {row[0] for row in cursor.fetchall()}
 
-    def server(self, cursor: Cursor) -> Mapping[str, Any] | None:
+    def server(self, cursor: Cursor) -> dict[str, Any] | None:
         cursor.execute(
             "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), 'store'::regclass::oid::bigint, "
             "(SELECT oid::bigint FROM pg_database WHERE datname = current_database()), "

@@ -27,8 +27,10 @@ _VERSION_TABLE = (
 _CREATION_LOCK = 0x45584B
 
 
-def ensure(backend: Backend, cursor: Cursor) -> None:
+def ensure(backend: Backend, cursor: Cursor) -> bool:
     """Create the schema in an empty database, or check that it is this release's. In the caller's transaction.
+
+    Returns whether it was created.
 
     :raises SchemaMismatch: older (upgrade it), newer (upgrade this program), or not ours.
     """
@@ -38,7 +40,7 @@ def ensure(backend: Backend, cursor: Cursor) -> None:
     if not tables:
         for statement in _creation(backend.engine.dialect.name):
             cursor.execute(statement)
-        return
+        return True
     if "alembic_version" not in tables:
         shown = ", ".join(sorted(tables)[:5])
         raise SchemaMismatch(
@@ -48,7 +50,7 @@ def ensure(backend: Backend, cursor: Cursor) -> None:
     rows = cursor.fetchall()
     version = rows[0][0] if rows else "none"
     if version == REVISIONS[-1]:
-        return
+        return False
     if version in REVISIONS:
         raise SchemaMismatch(
             f"{backend.place} has schema {version}, this release needs {REVISIONS[-1]}: "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,8 @@ def sqlite_engine(url: URL) -> Engine:
     return create_engine(
         url,
         poolclass=StaticPool if memory else NullPool,
+        # A session that is garbage must not roll back the one connection that others are using.
+        pool_reset_on_return=None if memory else "rollback",
         connect_args={
             "isolation_level": None,
             "check_same_thread": False,
@@ -108,7 +109,7 @@ class SqliteBackend(Backend):
         cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         return {row[0] for row in cursor.fetchall()}
 
-    def server(self, cursor: Cursor) -> Mapping[str, Any] | None:
+    def server(self, cursor: Cursor) -> dict[str, Any] | None:
         return None
 
     @property

@@ -115,7 +115,7 @@ _LIVE = (
     "FROM intent i LEFT JOIN attempt a ON a.account = i.account AND a.intent_id = i.intent_id "
     "WHERE i.account = ? AND "
 )
-_OF_REVIVED = f"NOT ({UNFINISHED}) AND i.intent_id IN (SELECT intent_id FROM attempt WHERE account = ? AND {REVIVED})"
+_OF_REVIVED = f"NOT ({UNFINISHED}) AND i.intent_id IN (SELECT intent_id FROM attempt WHERE {REVIVED} AND account = ?)"
 _DUE = "SELECT next_due, id, intent_id FROM intent i WHERE account = ? AND next_due <= ? AND "
 _SLOTS = (
     "SELECT number, account, intent_id, attempt FROM sequence_number "

@@ -1,4 +1,7 @@
-"""The SQL store: writes through one lane with group commit, reads through another, each on a connection of its own."""
+"""The SQL store: writes through one lane with group commit, reads through two others, each with its own connection.
+
+Reads of one row and reads of a whole account have a lane each: no order waits while an account is loaded.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class SqlIntentStore(IntentStateStore):
 
     ``url``: ``sqlite:///path`` or ``postgresql://…``. ``witness``: a file outside the database that remembers how far
     it had got (R32); SQLite keeps ``<database>.witness`` by itself, PostgreSQL one where a path is given. Several
-    processes may use one database; each object here is one of them, with a thread to write and a thread to read.
+    processes may use one database; each object here is one of them.
 
     :raises ConfigError: the URL cannot be used.
     """
@@ -73,11 +76,10 @@ class SqlIntentStore(IntentStateStore):
         self._sql = Statements(self._backend.postgres)
         self._queries = Queries(self._sql)
         self._write_session = Session(self._backend, clock)
-        self._read_session = Session(self._backend, clock, read=True)
-        self._reader = Reader(self._read_session, self._queries)
+        self._read_sessions = [Session(self._backend, clock, read=True) for _ in range(2 if threads else 1)]
         self._writer = Writer(self._write_session, self._sql, self._committed)
         self._known = Testimony("", None, {})
-        self._lanes: tuple[Lane, Lane] | None = None
+        self._lanes: list[Lane] = []
 
     @property
     def transactions(self) -> int:
@@ -86,15 +88,13 @@ class SqlIntentStore(IntentStateStore):
 
     async def open(self) -> Suspicion | None:
         await self.close()
-        if not self._threads:
-            cause = self._open()
-            self._lanes = (Inline(self._writer.run, self._notify), Inline(self._reader.run, self._notify))
+        cause = await asyncio.to_thread(self._open) if self._threads else self._open()
+        runs = [self._writer.run, *(Reader(session, self._queries).run for session in self._read_sessions)]
+        if self._threads:
+            names = ("exk-store-write", "exk-store-read", "exk-store-scan")
+            self._lanes = [Thread(run, self._notify, name) for run, name in zip(runs, names, strict=True)]
         else:
-            cause = await asyncio.to_thread(self._open)
-            self._lanes = (
-                Thread(self._writer.run, self._notify, "exk-store-write"),
-                Thread(self._reader.run, self._notify, "exk-store-read"),
-            )
+            self._lanes = [Inline(run, self._notify) for run in runs]
         return None if cause is None else Suspicion(cause)
 
     def _open(self) -> str | None:
@@ -104,7 +104,7 @@ class SqlIntentStore(IntentStateStore):
         said = self._witness.read() if self._witness is not None else None
         try:
             cursor = session.begin()
-            schema.ensure(backend, cursor)
+            made = schema.ensure(backend, cursor) | self._ensure_own_row(cursor)
             row, seen = self._own_row(cursor)
             here = Testimony(row.store_id, backend.file, self._counters(cursor, row))
             server = backend.server(cursor)
@@ -115,11 +115,15 @@ class SqlIntentStore(IntentStateStore):
                 cause = lost(self._known, here, "this process")
             if seen and server and cause is None:
                 cause = moved_server(seen, server)
-            text = None if server is None else compact(dict(server))
-            self._run(cursor, "UPDATE store SET suspicion = ?, server = ? WHERE id = 1", (cause, text))
-            session.commit()
+            if made or (cause, server) != (row.suspicion, seen):
+                text = None if server is None else compact(server)
+                self._run(cursor, "UPDATE store SET suspicion = ?, server = ? WHERE id = 1", (cause, text))
+                session.commit()
+            else:
+                session.rollback()
             self._known = here
-            self._start_witness(cause)
+            if self._witness is not None and cause is None:
+                self._witness.start(here, new=said is None or said.store_id != here.store_id)
         except backend.errors as error:
             session.drop()
             raise StoreUnavailable(backend.explain(error)) from error
@@ -135,17 +139,23 @@ class SqlIntentStore(IntentStateStore):
         session.welcome = self._welcome
         return cause
 
+    def _ensure_own_row(self, cursor: Cursor) -> bool:
+        cursor.execute("SELECT 1 FROM store")
+        if cursor.fetchone() is not None:
+            return False
+        cursor.execute(self._sql.accounts)
+        if cursor.fetchone() is not None:
+            raise StoreError(f"{self._backend.place} has accounts and has lost its own row: restore a backup")
+        insert = "INSERT INTO store (id, store_id, incarnation, commit_seq) VALUES (1, ?, 1, 0)"
+        self._run(cursor, insert, (self._ids.new(16).hex(),))
+        return True
+
     def _own_row(self, cursor: Cursor) -> tuple[StoreRow, dict[str, Any] | None]:
         cursor.execute("SELECT server FROM store")
-        found = cursor.fetchone()
-        if found is None:
-            cursor.execute(self._sql.accounts)
-            if cursor.fetchone() is not None:
-                raise StoreError(f"{self._backend.place} has accounts and has lost its own row: restore a backup")
-            insert = "INSERT INTO store (id, store_id, incarnation, commit_seq) VALUES (1, ?, 1, 0)"
-            self._run(cursor, insert, (self._ids.new(16).hex(),))
-        server = None if found is None or found[0] is None else json.loads(found[0])
-        return self._queries.store_row(cursor), server
+        server = cursor.fetchone()
+        if server is None:
+            raise StoreError(f"{self._backend.place} has lost its own row: restore a backup")
+        return self._queries.store_row(cursor), None if server[0] is None else json.loads(server[0])
 
     def _run(self, cursor: Cursor, text: str, parameters: tuple[Any, ...]) -> None:
         cursor.execute(text.replace("?", "%s") if self._backend.postgres else text, parameters)
@@ -182,22 +192,18 @@ class SqlIntentStore(IntentStateStore):
         if unit.dirty_store or not self._witness.started:
             # A suspicion may just have been acknowledged: only now does the witness take the new state for the truth.
             try:
-                self._witness.start(self._known)
+                self._witness.start(self._known, new=True)
             except OSError:
                 self._witness.close()
         else:
             self._witness.write(self._known)
 
-    def _start_witness(self, cause: str | None) -> None:
-        if self._witness is not None and cause is None:
-            self._witness.start(self._known)
-
     async def close(self) -> None:
-        lanes, self._lanes = self._lanes, None
-        for lane in lanes or ():
+        lanes, self._lanes = self._lanes, []
+        for lane in lanes:
             await lane.close()
-        self._write_session.close()
-        self._read_session.close()
+        for session in (self._write_session, *self._read_sessions):
+            session.close()
         if self._witness is not None:
             self._witness.close()
         if self._own_engine:
@@ -207,12 +213,15 @@ class SqlIntentStore(IntentStateStore):
         return await self._lane(0).do(operation)
 
     def _lane(self, which: int) -> Lane:
-        if self._lanes is None:
+        if not self._lanes:
             raise StoreUnavailable(f"{self._backend.place} is not open: call open() first")
         return self._lanes[which]
 
     async def _ask(self, query: Query | OneRecord) -> Any:
         return await self._lane(1).do(query)
+
+    async def _scan(self, query: Query) -> Any:
+        return await self._lane(-1).do(query)
 
     async def store_row(self) -> StoreRow:
         row: StoreRow = await self._ask(self._queries.store_row)
@@ -233,7 +242,7 @@ class SqlIntentStore(IntentStateStore):
         return found
 
     async def live_intents(self, account: str) -> Sequence[LiveIntent]:
-        rows: list[LiveIntent] = await self._ask(partial(self._queries.live_intents, account=account))
+        rows: list[LiveIntent] = await self._scan(partial(self._queries.live_intents, account=account))
         return rows
 
     async def due(self, account: str, now: int, limit: int) -> Sequence[str]:
@@ -244,12 +253,12 @@ class SqlIntentStore(IntentStateStore):
         self, account: str, *, symbol: str | None = None, active_only: bool = False
     ) -> Sequence[tuple[OrderIntent, Progress]]:
         query = partial(self._queries.intents, account=account, symbol=symbol, active_only=active_only)
-        rows: list[tuple[OrderIntent, Progress]] = await self._ask(query)
+        rows: list[tuple[OrderIntent, Progress]] = await self._scan(query)
         return rows
 
     async def event_rows(self, account: str, after: int, limit: int) -> Sequence[EventRow]:
         query = partial(self._queries.event_rows, account=account, after=after, limit=limit)
-        rows: list[EventRow] = await self._ask(query)
+        rows: list[EventRow] = await self._scan(query)
         return rows
 
     async def positions(self, account: str) -> Sequence[PositionRow]:

@@ -171,7 +171,7 @@ attempt = Table(
     UniqueConstraint("key", "account"),
     ForeignKeyConstraint(["account", "intent_id"], ["intent.account", "intent.intent_id"]),
     _partial("uq_attempt_live", "account", "intent_id", where=LIVE, unique=True),
-    _partial("ix_attempt_revived", "account", where=REVIVED),
+    _partial("ix_attempt_revived", "state", "account", where=REVIVED),
     sqlite_with_rowid=False,
 )
 

@@ -50,10 +50,13 @@ class Witness:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def start(self, testimony: Testimony) -> None:
-        """Create or rewrite it, on the disk. Raises OSError."""
+    def start(self, testimony: Testimony, *, new: bool) -> None:
+        """Begin to write; ``new``: what it says until now does not count, replace it, on the disk. Raises OSError."""
         self.close()
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        self._size = os.fstat(self._fd).st_size
+        if not new:
+            return
         self._put(testimony)
         os.fsync(self._fd)
         if os.name == "posix":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from json import encoder as _json
-from typing import Any
+from json.scanner import make_scanner
+from typing import Any, cast
 
 _plain: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-_decode: Callable[[str], Any] = json.JSONDecoder().decode
+_scan: Callable[[str, int], tuple[Any, int]] = make_scanner(cast(Any, json.JSONDecoder()))
 
 
 def _refuse(value: object) -> object:
@@ -34,7 +35,11 @@ def encode(value: Any) -> bytes:
 
 def decode(data: bytes) -> Any:
     """What the JSON in ``data`` says. Raises ValueError."""
+    text = data.decode().strip()
     try:
-        return _decode(data.decode())
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+        value, end = _scan(text, 0)
+    except (StopIteration, RecursionError):
+        raise ValueError("not JSON, or nested too deeply") from None
+    if end != len(text):
+        raise ValueError(f"more than one JSON document: {len(text) - end} characters follow the first")
+    return value

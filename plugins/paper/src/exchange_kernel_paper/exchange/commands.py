@@ -29,13 +29,12 @@ class Commands:
             raise Refusal(Code.UNKNOWN_SYMBOL, f"no market {symbol!r}")
         return found
 
-    def execute(self, account: Account, request: Request) -> list[Order]:
-        """Run a request now; the orders it created or changed. Raises Refusal."""
-        check_execution(self._settings, account, request)
-        rid = request_id(request)
+    def execute(self, account: Account, request: Request, rid: str | None) -> list[Order]:
+        """Run a request now; the orders it created or changed. ``rid``: its request id. Raises Refusal."""
+        check_execution(self._settings, account, request, rid)
         remembers = self._settings.fence == "permanent_key" and rid is not None
         try:
-            orders = self._run(account, request)
+            orders = self._run(account, request, rid)
         except Refusal as refusal:
             if remembers:
                 self._keep(account, request, refusal.code, ZERO, -1)
@@ -56,7 +55,7 @@ class Commands:
         try:
             if tx.request["op"] == "order" and request_client(tx.request) in account.by_client:
                 raise Refusal(Code.DUPLICATE, "an order with this client id exists")
-            orders = self._run(account, tx.request)
+            orders = self._run(account, tx.request, tx.rid)
             code = ""
         except Refusal as refusal:
             code = refusal.code.value
@@ -69,12 +68,12 @@ class Commands:
                 order.costs = (*order.costs, (tx.rid, asset, fee))
         return orders
 
-    def _run(self, account: Account, request: Request) -> list[Order]:
+    def _run(self, account: Account, request: Request, rid: str | None) -> list[Order]:
         op = request["op"]
         if op == "order":
-            return [self._place(account, request)]
+            return [self._place(account, request, rid)]
         if op == "amend":
-            return [self._amend(account, request)]
+            return [self._amend(account, request, rid)]
         if op == "cancel":
             order = self._open_target(account, request)
             self._engine.end(order, CANCELED, Why.USER)
@@ -86,16 +85,16 @@ class Commands:
             return []
         raise Refusal(Code.BAD_REQUEST, f"no operation {op!r} here")
 
-    def _place(self, account: Account, request: Request) -> Order:
+    def _place(self, account: Account, request: Request, rid: str | None) -> Order:
         market = self.market(request.get("symbol"))
         terms = read_terms(market, request, self._engine.now)
-        return self._engine.place(account, market, terms, request_client(request), request_id(request))
+        return self._engine.place(account, market, terms, request_client(request), rid)
 
-    def _amend(self, account: Account, request: Request) -> Order:
+    def _amend(self, account: Account, request: Request, rid: str | None) -> Order:
         order = self._open_target(account, request)
-        limit = order.limit if request.get("limit") is None else read_price(order.market, "limit", request["limit"])
+        limit = read_price(order.market, "limit", request) or order.limit
         total: Decimal = number("amount", request.get("amount"))
-        self._engine.amend(order, total, limit, request_id(request))
+        self._engine.amend(order, total, limit, rid)
         return order
 
     def _record_rejected(self, account: Account, request: Request, code: str) -> list[Order]:

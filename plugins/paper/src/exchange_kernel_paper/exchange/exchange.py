@@ -162,18 +162,18 @@ class Exchange:
         ``admitted``: its arrival was checked before by :meth:`admit`.
         """
         who = self.account(account)
-        op, rid = str(request.get("op")), request_id(request) or ""
-        self.ledger.arrived(self.now, account, op, rid)
+        op, rid = str(request.get("op")), request_id(request)
+        self.ledger.arrived(self.now, account, op, rid or "")
         try:
             if not admitted:
                 check_arrival(self.settings, request, self.now)
-            check_ids(self.settings, request)
+            check_ids(self.settings, request, rid)
             if self.chain is not None:
                 self.chain.submit(who, request, self.now)
                 return {"held": True}
-            orders = self.commands.execute(who, request)
+            orders = self.commands.execute(who, request, rid)
         except Refusal as refusal:
-            self.ledger.refused(self.now, account, rid, refusal.code)
+            self.ledger.refused(self.now, account, rid or "", refusal.code)
             raise
         self._watch_expiry(orders)
         return {"orders": [order.view() for order in orders]}
@@ -256,12 +256,12 @@ class Exchange:
 
     def skew(self, ms: int) -> None:
         """From now on the venue's clock is this far ahead of its source (or behind). It never runs backwards."""
-        self.skew_ms = ms
+        self.skew_ms = int(ms)
         self.faults.counts["skew"] += 1
 
     def outage(self, ms: int) -> None:
         """Refuse every connection for a while, and break the streams."""
-        self.down_until = self.clock.now_ms() + ms
+        self.down_until = self.clock.now_ms() + int(ms)
         self.faults.counts["outage"] += 1
         self.streams.disconnect()
 

@@ -22,6 +22,7 @@ kind                what happens
 ``event_duplicate`` a stream event comes twice
 ``event_reorder``   a stream event comes after the next one
 ``disconnect``      the stream breaks
+``silence``         nothing comes on the stream any more, and nobody is told
 ==================  ==========================================================================================
 
 Besides these, the exchange has ``outage`` (refuses connections for a while), ``skew`` (its clock is off) and
@@ -50,7 +51,7 @@ REQUEST_KINDS = (
     "forgotten",
     "query_lag",
 )
-EVENT_KINDS = ("event_drop", "event_duplicate", "event_reorder", "disconnect")
+EVENT_KINDS = ("event_drop", "event_duplicate", "event_reorder", "disconnect", "silence")
 KINDS = REQUEST_KINDS + EVENT_KINDS
 EVENT = "event"
 """The operation name under which stream faults are set."""

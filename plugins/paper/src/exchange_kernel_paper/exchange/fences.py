@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LONGEST_WINDOW_MS = 60_000
 
+_IDS = ("client", "rid")
+_NEEDS_ID = frozenset({"sequence", "height", "permanent_key"})
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII).fullmatch
 
 
@@ -42,9 +44,9 @@ def check_arrival(settings: Settings, request: Request, now: int) -> None:
         raise Refusal(Code.TIMESTAMP, f"made at {made} for {window} ms, which is over at {now}")
 
 
-def check_ids(settings: Settings, request: Request) -> None:
-    """Are the ids of this request what the preset wants? Refusal: CLIENT_ID, BAD_REQUEST."""
-    for field in ("client", "rid"):
+def check_ids(settings: Settings, request: Request, rid: str | None) -> None:
+    """Are the ids of this request what the preset wants? ``rid``: its request id. Refusal: CLIENT_ID."""
+    for field in _IDS:
         value = request.get(field)
         if value is None:
             continue
@@ -52,19 +54,19 @@ def check_ids(settings: Settings, request: Request) -> None:
             raise Refusal(Code.CLIENT_ID, "this venue has no client ids")
         if not isinstance(value, str) or not _ID(value):
             raise Refusal(Code.CLIENT_ID, f"{field} must be 1 to 80 of A-Z a-z 0-9 _ . -")
-    if (settings.ledger or settings.fence == "permanent_key") and request_id(request) is None:
+    if rid is None and settings.fence in _NEEDS_ID:
         raise Refusal(Code.CLIENT_ID, "this venue needs a request id")
 
 
-def check_execution(settings: Settings, account: Account, request: Request) -> None:
+def check_execution(settings: Settings, account: Account, request: Request, rid: str | None) -> None:
     """What is checked when a request is executed. Refusal: DUPLICATE."""
     fence, op = settings.fence, request["op"]
     if fence == "time_window" and op == "order":
         client = request.get("client")
-        if isinstance(client, str) and any(not order.finished for order in account.by_client.get(client, ())):
+        same = account.by_client.get(client) if isinstance(client, str) else None
+        if same is not None and any(not order.finished for order in same):
             raise Refusal(Code.DUPLICATE, f"an order with client id {client} is open")
     if fence == "permanent_key" and op != "cancel":
-        rid = request_id(request)
         assert rid is not None
         if rid in account.keys:
             raise Refusal(Code.DUPLICATE, f"request id {rid} was used before")

@@ -49,8 +49,7 @@ def read_terms(market: Market, request: Request, now: int) -> Terms:
         raise Refusal(Code.BAD_REQUEST, "in must be BASE or QUOTE")
     in_quote = unit == "QUOTE"
     amount = number("amount", request.get("amount"))
-    limit = read_price(market, "limit", request.get("limit"))
-    guard = read_price(market, "guard", request.get("guard"))
+    limit, guard = read_price(market, "limit", request), read_price(market, "guard", request)
     if limit is not None and guard is not None:
         raise Refusal(Code.BAD_REQUEST, "guard is for market orders, which have no limit")
     post_only = request.get("post_only", False) is True
@@ -62,8 +61,9 @@ def read_terms(market: Market, request: Request, now: int) -> Terms:
     return Terms(side, amount, in_quote, limit, guard, tif, until, post_only, display)
 
 
-def read_price(market: Market, field: str, value: object) -> Decimal | None:
-    """A price of this market, or None where there is none."""
+def read_price(market: Market, field: str, request: Request) -> Decimal | None:
+    """A price in a request, one of this market's, or None where there is none."""
+    value = request.get(field)
     if value is None:
         return None
     price = number(field, value)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from exchange_kernel_paper.exchange.codes import Why
 from exchange_kernel_paper.exchange.numbers import ZERO, text
@@ -18,8 +17,7 @@ BUY, SELL = "BUY", "SELL"
 WORKING, FILLED, CANCELED, EXPIRED, REJECTED = "WORKING", "FILLED", "CANCELED", "EXPIRED", "REJECTED"
 
 
-@dataclass(frozen=True, slots=True)
-class Trade:
+class Trade(NamedTuple):
     """One execution between two orders. ``id`` counts per symbol. ``base``, ``quote``: before fees. ``at``: venue ms
     UTC.
 

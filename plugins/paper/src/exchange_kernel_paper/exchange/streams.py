@@ -26,12 +26,12 @@ class Subscription:
         self._messages: deque[bytes] = deque()
         self._size = size
         self._reader: asyncio.Future[None] | None = None
-        self.closed = False
+        self.closed = self.silent = False
         self.held_back: bytes | None = None
 
     def push(self, message: bytes) -> None:
         """Queue a message; on overflow everything queued is lost and the stream ends."""
-        if self.closed:
+        if self.closed or self.silent:
             return
         if len(self._messages) >= self._size:
             self._messages.clear()
@@ -149,6 +149,8 @@ class Streams:
             if self._faults.draw("disconnect", EVENT):
                 subscription.close()
                 return
+            if self._faults.draw("silence", EVENT):
+                subscription.silent = True
             if self._faults.draw("event_drop", EVENT):
                 return
             if subscription.held_back is None and self._faults.draw("event_reorder", EVENT):
@@ -171,6 +173,8 @@ class Streams:
     def _beat_later(self, subscription: Subscription, message: Callable[[], dict[str, object]]) -> None:
         def beat() -> None:
             if not subscription.closed:
+                if self._faults.active and self._faults.draw("silence", EVENT):
+                    subscription.silent = True
                 self._beat(subscription, message)
                 self._clock.call_later(self._heartbeat, beat)
 

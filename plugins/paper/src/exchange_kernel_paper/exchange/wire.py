@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from exchange_kernel_paper.exchange.codes import Code, Refusal
 from exchange_kernel_paper.exchange.exchange import Exchange
-from exchange_kernel_paper.exchange.faults import Fault
 from exchange_kernel_paper.exchange.front import MUTATIONS, Front
 from exchange_kernel_paper.exchange.streams import Subscription
 
@@ -50,79 +50,70 @@ class Wire:
         if lost := draw("request_lost", op):
             await self._wait(lost.ms)
             raise NoAnswer("connection lost")
+        answer = _Answer()
         if late := draw("late", op):
-            self._arrive(op, body, late.ms)
+            self._later(late.ms, lambda: self._arrived(op, body, _Answer()))
             raise NoAnswer("connection lost")
         if self._copies_are_harmless(op) and (copy := draw("duplicate", op)):
-            self._arrive(op, body, copy.ms)
-        if delay := draw("delay", op):
-            answer = self._arrive(op, body, delay.ms)
-            if delay.ms <= timeout_ms:
-                return await answer
-            await self._wait(timeout_ms)
-            raise NoAnswer("timed out")
-        return await self._arrived(op, body)
+            self._later(copy.ms, lambda: self._arrived(op, body, _Answer()))
+        delay = draw("delay", op)
+        if delay is None:
+            self._arrived(op, body, answer)
+            return await answer.future
+        self._later(delay.ms, lambda: self._arrived(op, body, answer))
+        if delay.ms <= timeout_ms:
+            return await answer.future
+        await self._wait(timeout_ms)
+        raise NoAnswer("timed out")
 
-    async def _arrived(self, op: str, body: bytes) -> bytes:
-        """The request is there; now the server's own faults, and those of the way back."""
+    def _arrived(self, op: str, body: bytes, answer: _Answer) -> None:
+        """The request is there; from here on nothing depends on whether its caller still waits."""
         draw = self._faults.draw
         if limited := draw("rate_limit", op):
             retry = self.exchange.now + limited.ms
-            return self.front.refuse(Refusal(Code.RATE_LIMIT, f"too many requests, retry at {retry}", retry))
-        if draw("unavailable", op):
-            return self.front.refuse(Refusal(Code.UNAVAILABLE, "internal error"))
-        if op in MUTATIONS:
-            answer = await self._changed(op, body)
+            answer.give(self.front.refuse(Refusal(Code.RATE_LIMIT, f"too many requests, retry at {retry}", retry)))
+        elif draw("unavailable", op):
+            answer.give(self.front.refuse(Refusal(Code.UNAVAILABLE, "internal error")))
+        elif op in MUTATIONS:
+            self._change(op, body, answer)
         else:
-            answer = self.front.answer(body, lag_ms=self._lag(op))
-        if draw("error_after", op):
-            return self.front.refuse(Refusal(Code.UNAVAILABLE, "internal error"))
-        if draw("garbled", op):
-            return answer[: len(answer) // 2]
-        if lost := draw("answer_lost", op):
-            await self._wait(lost.ms)
-            raise NoAnswer("connection lost")
-        return answer
+            self._executed(op, self.front.answer(body, lag_ms=self._lag(op)), answer)
 
-    async def _changed(self, op: str, body: bytes) -> bytes:
-        chained = self.exchange.settings.ledger
-        if chained and self._faults.draw("forgotten", op):
-            return b'{"held":true,"t":%d}' % self.exchange.now
-        if chained and (wrong := self._faults.draw("misleading", op)):
+    def _change(self, op: str, body: bytes, answer: _Answer) -> None:
+        draw, settings = self._faults.draw, self.exchange.settings
+        if settings.ledger and draw("forgotten", op):
+            answer.give(b'{"held":true,"t":%d}' % self.exchange.now)
+        elif settings.ledger and (wrong := draw("misleading", op)):
             self.front.answer(body)
             code = Code(wrong.code or Code.INSUFFICIENT_FUNDS)
-            return self.front.refuse(Refusal(code, "the node does not want it"))
-        if self.exchange.settings.engine_delay_ms and (queued := self._faults.draw("engine_delay", op)):
-            return await self._queued(body, queued)
-        return self.front.answer(body)
+            answer.give(self.front.refuse(Refusal(code, "the node does not want it")))
+        elif settings.engine_delay_ms and (queued := draw("engine_delay", op)):
+            refused = self.front.admit(body)
+            if refused is not None:
+                self._executed(op, refused, answer)
+                return
+            ms = min(queued.ms, settings.engine_delay_ms)
+            self._later(ms, lambda: self._executed(op, self.front.answer(body, admitted=True), answer))
+        else:
+            self._executed(op, self.front.answer(body), answer)
 
-    async def _queued(self, body: bytes, queued: Fault) -> bytes:
-        """Checked now, executed a moment later, whatever becomes of the caller."""
-        refused = self.front.admit(body)
-        if refused is not None:
-            return refused
-        done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    def _executed(self, op: str, reply: bytes, answer: _Answer) -> None:
+        """The server has its reply; now what may happen to that."""
+        draw = self._faults.draw
+        if draw("error_after", op):
+            answer.give(self.front.refuse(Refusal(Code.UNAVAILABLE, "internal error")))
+        elif draw("garbled", op):
+            answer.give(reply[: len(reply) // 2])
+        elif lost := draw("answer_lost", op):
+            self._later(lost.ms, answer.lose)
+        else:
+            answer.give(reply)
 
-        def execute() -> None:
-            answer = self.front.answer(body, admitted=True)
-            if not done.done():
-                done.set_result(answer)
-
-        ms = min(queued.ms, self.exchange.settings.engine_delay_ms)
-        self._clock.call_later(ms / 1000, execute)
-        return await done
-
-    def _arrive(self, op: str, body: bytes, ms: int) -> asyncio.Future[bytes]:
-        """Let a request arrive later. It does so even if nobody waits for the answer any more."""
-        done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-        def execute() -> None:
-            answer = self.front.answer(body)
-            if not done.done():
-                done.set_result(answer)
-
-        self._clock.call_later(ms / 1000, execute)
-        return done
+    def _later(self, ms: int, fn: Callable[[], None]) -> None:
+        if ms:
+            self._clock.call_later(ms / 1000, fn)
+        else:
+            fn()
 
     async def _wait(self, ms: int) -> None:
         if ms:
@@ -137,3 +128,19 @@ class Wire:
         """By the venue's own rules, so that a network that doubles requests is a fair fault."""
         settings = self.exchange.settings
         return op in MUTATIONS and (settings.ledger or (settings.fence == "permanent_key" and op != "cancel"))
+
+
+class _Answer:
+    """What will come back to a caller, who may be gone by then."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def give(self, reply: bytes) -> None:
+        if not self.future.done():
+            self.future.set_result(reply)
+
+    def lose(self) -> None:
+        if not self.future.done():
+            self.future.set_exception(NoAnswer("connection lost"))
+            self.future.exception()  # marks it as seen: a caller who is gone need not be told

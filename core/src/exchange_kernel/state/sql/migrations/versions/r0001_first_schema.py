@@ -143,7 +143,7 @@ def _attempts() -> None:
         ),
         sqlite_with_rowid=False,
     )
-    _partial("ix_attempt_revived", "attempt", ["account"], _REVIVED)
+    _partial("ix_attempt_revived", "attempt", ["state", "account"], _REVIVED)
     _partial("uq_attempt_live", "attempt", ["account", "intent_id"], _LIVE, unique=True)
     op.create_table(
         "attempt_id",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ def main() -> None:
     parser.add_argument("seconds", nargs="?", type=float, default=60.0, help="how long to measure")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="exk-bench-") as folder:
         baseline = baseline_seconds(Path(folder))
     raw = len(baseline) / sum(baseline)

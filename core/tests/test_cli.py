@@ -100,7 +100,7 @@ def test_an_order_placed_at_the_shell_is_carried_out(shell: Shell) -> None:
     assert [ticket["kind"] for ticket in told["attempts"][0]["tickets"]] == ["PLACE"]
     assert sum(float(fill["base"]) for fill in told["fills"]) == 0.5
     assert [event["event"] for event in told["events"]][:2] == ["IntentCreated", "OrderSubmitted"]
-    assert told["events"][0]["actor"] == "tester"
+    assert told["events"][0]["actor"] == "cli:tester"
     page = shell.ok("describe", "shell-1")
     assert "Attempt 1" in page
     assert "OrderFilled" in page
@@ -124,7 +124,7 @@ def test_an_order_can_be_changed_and_cancelled(shell: Shell) -> None:
 
 def test_a_batch_from_json_is_all_or_none(shell: Shell) -> None:
     """A list of orders is declared in one transaction, with exact numbers; one bad order refuses them all."""
-    orders = '[{"symbol_id":"SOL/USD","side":"BUY","amount":0.10,"limit_price":95.5,"intent_id":"b-%d"}, %s]'
+    orders = '[{"symbol_id":"SOL/USD","side":"BUY","amount":0.20,"limit_price":95.5,"intent_id":"b-%d"}, %s]'
     good = '{"symbol_id":"XAU/USD","side":"BUY","amount":"0.1","limit_price":"1000","intent_id":"b-2"}'
     bad = '{"symbol_id":"XAU/USD","side":"BUY","amount":"0.1","limit_price":"1e3"}'
     assert shell.json("place", "--json", "-", stdin=orders % (1, good))["ids"] == ["b-1", "b-2"]
@@ -132,7 +132,7 @@ def test_a_batch_from_json_is_all_or_none(shell: Shell) -> None:
         3, "place", "--json", "-", stdin=orders % (9, bad)
     )
     intents = {row["id"]: row for row in shell.json("get", "intents")}
-    assert intents["b-1"]["order"]["amount"] == "0.1"
+    assert intents["b-1"]["order"]["amount"] == "0.2"
     assert intents["b-1"]["group"] == intents["b-2"]["group"] is not None
     assert "b-9" not in intents
     changed = shell.json("cancel", "--all", "--symbol", "SOL/USD")
@@ -171,7 +171,7 @@ def test_bad_json_is_refused_in_one_line(shell: Shell, text: str, said: str) -> 
         (["BTC/USD", "buy", "1", "--post-only"], "post_only True: needs a limit_price"),
         (["BTC/USD", "buy", "1", "--tif", "gtd"], "expire_at None: is required for GTD"),
         (["BTC/USD", "buy", "1", "--tif", "gtd", "--expire-at", "soon"], "expire_at 'soon': is not a time"),
-        (["BTC/USD", "buy", "1", "--tif", "GTD", "--expire-at", "2020-01-01T00:00:00Z", "--limit", "1"], "expire_at"),
+        (["BTC/USD", "buy", "1", "--tif", "GTD", "--expire-at", "2020-01-01T00:00:00Z", "--limit", "99"], "expire_at"),
         (["BTC/USD", "buy", "1", "--limit", "50000", "--id", "a b"], "intent_id 'a b'"),
         (["BTC/USD", "buy", "1", "--limit", "50000", "--label", "x"], "label 'x': must be NAME=VALUE"),
         (["NEW/USD", "sell", "10", "--limit", "3"], "side"),

@@ -174,9 +174,9 @@ class Desk:
 
     def quote(self, bids: list[tuple[str, str]] | None = None, asks: list[tuple[str, str]] | None = None) -> None:
         """What the house shows in BTC/USD from now on."""
-        self.exchange.set_ladder(BTC, bids or [("49990", "2")], asks or [("50010", "2")])
+        self.exchange.set_ladder(BTC, bids or [("48000", "2")], asks or [("50010", "2")])
 
-    def trade(self, amount: str, price: str = "48000", side: str = "SELL") -> None:
+    def trade(self, amount: str, price: str = "48500", side: str = "SELL") -> None:
         """Somebody else trades with what rests."""
         self.exchange.trade_through(BTC, side, price, amount)
 

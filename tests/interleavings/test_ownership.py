@@ -35,6 +35,7 @@ def test_a_zombie_that_was_placing_does_nothing_after_the_takeover(label: str) -
         await zombie.kernel.place_order(buy("0.5", "50010"), "a")
         await stopped.wait()
         heir = await desk.start(standby=True)
+        await desk.until(lambda: heir.kernel._session.epoch > 0)  # type: ignore[union-attr]
         await desk.reaches("a", IntentStatus.FILLED)
         epoch = heir.kernel._session.epoch  # type: ignore[union-attr]
         zombie.points.go_on()

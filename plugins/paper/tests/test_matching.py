@@ -413,3 +413,21 @@ def test_new_quotes_of_the_house_trade_with_what_they_cross() -> None:
     done = desk.show(order)
     assert (done["status"], done["spent"]) == ("FILLED", "100")
     assert desk.exchange.book(BTC).top() == (D(97), D(98), D(100))
+
+
+def test_an_iceberg_never_shows_more_than_it_has() -> None:
+    """Filled on arrival down to less than its display, it offers what is left, and no more is ever traded."""
+    desk = Desk()
+    desk.order("SELL", "1", "100", "other")
+    berg = desk.order("BUY", "2", "100", display="1.5")
+    assert (berg["status"], berg["filled"]) == ("WORKING", "1")
+    taken = desk.order("SELL", "3", "100", "other", tif="IOC")
+    assert (taken["filled"], desk.show(berg)["filled"]) == ("1", "2")
+
+
+def test_a_resting_order_that_was_filled_in_part_holds_only_for_the_rest() -> None:
+    """The money for what it bought is spent, not held as well."""
+    desk = Desk()
+    desk.order("BUY", "3", "100")
+    desk.exchange.trade_through(BTC, "SELL", "100", "1")
+    assert desk.balance("USD") == (D(999_700), D(200))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -24,7 +23,7 @@ from exchange_kernel.reconcile.decide import CloseDead, CloseForgotten, Decision
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.schema import AmountType
 from exchange_kernel.schema.numbers import EXACT
-from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketState
+from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketState, revised
 from exchange_kernel.venue import Spec, VenueStatus
 
 _ENDINGS: dict[IntentStatus, type[Event]] = {
@@ -39,7 +38,7 @@ def apply(draft: Draft, decision: Decision) -> bool:
     """Carry out a pure decision; False when this one needs the venue or time."""
     match decision:
         case CloseDead(attempt=attempt, proof=proof):
-            draft.put_attempt(replace(attempt, state=AttemptState.DEAD, text=proof))
+            draft.put_attempt(revised(attempt, state=AttemptState.DEAD, text=proof))
             draft.settle_tickets(attempt.n)
             draft.emit(AttemptProvedDead, attempt=attempt.n, proof=proof)
         case CloseForgotten(attempt=attempt):
@@ -109,7 +108,7 @@ def unknown(draft: Draft, attempt: Attempt, reason: str) -> None:
 
 def _forget(draft: Draft, attempt: Attempt) -> None:
     status = attempt.venue_status if _over(attempt) else "forgotten"
-    closed = replace(
+    closed = revised(
         attempt,
         state=AttemptState.CLOSED,
         venue_status=status,
@@ -193,4 +192,4 @@ def settle(draft: Draft, attempt_n: int, seq: int, state: TicketState, note: str
     """Set a ticket's state."""
     for row in draft.record.tickets_of(attempt_n):
         if row.seq == seq and row.state is not state:
-            draft.put_ticket(replace(row, state=state, note=note))
+            draft.put_ticket(revised(row, state=state, note=note))

@@ -130,7 +130,7 @@ class Facts:
     order (emulated GTD/DAY). ``amendable``: the venue can change the working order into what is wanted now, natively.
     ``missing``: a complete snapshot did not show the revived attempt, or else the live one. ``gone``: neither do two
     lookups, nor a complete snapshot and complete fill history begun since. ``cancel_at``, ``resend_at``: not before
-    these (pacing).
+    these (pacing). ``looked``: how often it was looked up since its last command.
     """
 
     now: int
@@ -146,6 +146,7 @@ class Facts:
     amendable: bool = False
     missing: bool = False
     gone: bool = False
+    looked: int = 0
 
 
 def decide(record: Record, facts: Facts) -> Decision:
@@ -347,6 +348,8 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
     pending = [row for row in unsettled if stale or row.kind is not TicketKind.PLACE]
     if pending and (not urgent or _reduces(pending, total)):
         again = _resendable(pending, record, facts)
+        if again is None and facts.looked and not facts.blocked and _beyond_proof(pending, record):
+            return _end(live, unsettled, "to be replaced: an amendment that is no longer wanted may still arrive", facts)
         return Resend(live, again) if again is not None else _query(live, "a command is unsettled (R23)", facts)
     refused = record.progress.amend_refused == record.intent.generation
     if not urgent:
@@ -360,6 +363,14 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
         if not urgent:
             return _look_until(live, "backing off", facts.not_before, facts)
     return _end(live, unsettled, "to be replaced", facts)
+
+
+def _beyond_proof(rows: list[TicketRow], record: Record) -> bool:
+    """Is there an amendment that nobody wants any more and nothing can prove dead, but the end of its order?"""
+    return any(
+        row.kind is TicketKind.AMEND and row.generation != record.intent.generation and not row.ticket.fence.ends
+        for row in rows
+    )
 
 
 def _contradicted(record: Record) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from exchange_kernel.events import Event
 from exchange_kernel.models import ZERO, Condition
 from exchange_kernel.schema.numbers import EXACT
-from exchange_kernel.state.rows import Attempt, FillRow, Progress, Record, TicketRow, TicketState
+from exchange_kernel.state.rows import Attempt, FillRow, Progress, Record, TicketRow, TicketState, revised
 
 
 class Draft:
@@ -51,13 +50,13 @@ class Draft:
             fills = tuple(fill if f.id == fill.id else f for f in fills)
         else:
             fills = (*fills, fill)
-        self.record = replace(self.record, fills=fills)
+        self.record = revised(self.record, fills=fills)
 
     def progress(self, **changes: Any) -> None:
         """Change reconciler columns; no change, no write."""
         old = self.record.progress
         if any(getattr(old, name) != value for name, value in changes.items()):
-            self.record = replace(self.record, progress=replace(old, **changes))
+            self.record = revised(self.record, progress=revised(old, **changes))
 
     def condition(self, new: Condition) -> None:
         """Set a condition of a type; its time moves only when its reason changes."""
@@ -65,17 +64,17 @@ class Draft:
         same = next((c for c in old.conditions if c.type == new.type), None)
         if same is None or (same.reason, same.message) != (new.reason, new.message):
             rest = tuple(c for c in old.conditions if c.type != new.type)
-            self.set_progress(replace(old, conditions=(*rest, new)))
+            self.set_progress(revised(old, conditions=(*rest, new)))
 
     def clear_condition(self, kind: str) -> None:
         """Remove a condition type."""
         old = self.record.progress
         if any(c.type == kind for c in old.conditions):
-            self.set_progress(replace(old, conditions=tuple(c for c in old.conditions if c.type != kind)))
+            self.set_progress(revised(old, conditions=tuple(c for c in old.conditions if c.type != kind)))
 
     def set_progress(self, progress: Progress) -> None:
         """Replace all reconciler columns."""
-        self.record = replace(self.record, progress=progress)
+        self.record = revised(self.record, progress=progress)
 
     def fill_sums(self) -> tuple[Decimal, Decimal]:
         """Booked base and quote of the whole intent."""
@@ -94,4 +93,4 @@ class Draft:
         """The attempt is over: no ticket of it can take effect any more."""
         for row in self.record.tickets_of(n):
             if row.state.open:
-                self.put_ticket(replace(row, state=TicketState.SETTLED))
+                self.put_ticket(revised(row, state=TicketState.SETTLED))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from typing import Literal
 
@@ -51,7 +50,7 @@ from exchange_kernel.reconcile.outcome import Answered, ReadUpTo, Reported, Unse
 from exchange_kernel.reconcile.proof import Look, earliest_proof_ms
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.wanted import emulated_end, guarded_spec, wanted_spec
-from exchange_kernel.state.rows import CREATING, Attempt, Record, TicketKind, TicketRow, TicketState
+from exchange_kernel.state.rows import CREATING, Attempt, Record, TicketKind, TicketRow, TicketState, revised
 from exchange_kernel.venue import (
     FOREVER,
     Absent,
@@ -205,6 +204,7 @@ class Reconciler:
             amendable=amendable,
             missing=watch.missing is not None,
             gone=self._gone(record.revived or live, watch.looks, watch.snapshot_since, watch.history_since),
+            looked=watch.asked,
         )
 
     def _gone(self, attempt: Attempt | None, looks: list[Look], snapshot: bool, history: bool) -> bool:
@@ -234,7 +234,7 @@ class Reconciler:
             raise InvalidOrder("symbol_id", order.symbol_id, "the venue no longer lists it")
         spec = wanted_spec(record.intent, amount, symbol)
         if like is not None:
-            return replace(spec, guard=like.guard)
+            return revised(spec, guard=like.guard)
         return guarded_spec(spec, order, session.prices.get(order.symbol_id), symbol)
 
     def _price(self, record: Record) -> Decimal | None:
@@ -548,14 +548,14 @@ class Reconciler:
         """Send identical bytes again. That too is committed first, under version and epoch: a zombie's copy must not be
         able to leave after somebody else proved the ticket dead, nor any single copy's answer be believed for all."""
         session = self.session
-        row = replace(decision.row, state=TicketState.REPEATED, note=f"repeated {draft.now}")
+        row = revised(decision.row, state=TicketState.REPEATED, note=f"repeated {draft.now}")
         draft.put_ticket(row)
         draft = await self._commit(draft, consumed)
         watch = session.watch(draft.record.intent.intent_id)
         watch.resends += 1
         watch.resend_at = session.clock.now_ms() + session.backoff_ms(watch.resends)
         watch.query_at = session.clock.now_ms() + int(session.settings.first_look * 1000)
-        return await self._send(draft, replace(row, committed_at=draft.now), fresh=False)
+        return await self._send(draft, revised(row, committed_at=draft.now), fresh=False)
 
     async def _stop_account(self, error: Exception) -> None:
         """Credentials no longer work: halt the account, durably."""

@@ -6,7 +6,6 @@ One function for every source. Terminal states absorb, cumulative quantities nev
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -23,7 +22,7 @@ from exchange_kernel.models import ZERO, Condition
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.schema import AmountType
 from exchange_kernel.schema.numbers import EXACT
-from exchange_kernel.state.rows import LIVE_STATES, Attempt, AttemptState, FillRow, TicketKind, TicketState
+from exchange_kernel.state.rows import LIVE_STATES, Attempt, AttemptState, FillRow, TicketKind, TicketState, revised
 from exchange_kernel.venue import Fill, FillVoided, OrderReport, VenueStatus
 
 Source = Literal["ack", "stream", "lookup", "snapshot", "history"]
@@ -47,6 +46,9 @@ _TERMINAL = frozenset(s.value for s in VenueStatus if s.terminal)
 def fold(draft: Draft, n: int, report: OrderReport, source: Source) -> None:
     """Fold one report of attempt ``n`` into the draft."""
     old = draft.record.attempt(n)
+    if _stranger(old, report):
+        _second_order(draft, old, report)
+        return
     late = old.state not in LIVE_STATES
     fresh, restated = _book(draft, old, report, late)
     attempt = _totals(draft, _merge(draft, restated, report))
@@ -62,12 +64,37 @@ def fold(draft: Draft, n: int, report: OrderReport, source: Source) -> None:
         draft.sum_fills()
 
 
+def _stranger(attempt: Attempt, report: OrderReport) -> bool:
+    """Is this another venue object than the attempt's own, without a link between them (S1 is broken at the venue)?"""
+    own = next((vid for vid in attempt.ids if vid.kind == report.id.kind), None)
+    if own is None or own == report.id or not attempt.seen:
+        return False
+    return not any(vid in attempt.ids and vid.kind not in ("client", "request") for vid in report.links)
+
+
+def _second_order(draft: Draft, old: Attempt, report: OrderReport) -> None:
+    """Two orders under one key: the fills of both count, and an operator must know; their states are never mixed."""
+    fresh, attempt = _book(draft, old, report, late=True)
+    if report.id not in attempt.ids:
+        attempt = revised(attempt, ids=(*attempt.ids, report.id))
+    attempt = _totals(draft, attempt)
+    if attempt != old:
+        draft.put_attempt(attempt)
+    if fresh:
+        draft.sum_fills()
+    known = any(c.type == "ContradictedByVenue" and c.reason == "TwoOrders" for c in draft.record.progress.conditions)
+    if not known:
+        message = f"order {report.id.value} carries the key of attempt {old.n} too; cancel it at the venue"
+        draft.emit(ContradictedByVenue, attempt=old.n, reason=message)
+        draft.condition(Condition("ContradictedByVenue", "TwoOrders", message, draft.now))
+
+
 def void(draft: Draft, n: int, event: FillVoided) -> None:
     """Take a fill back: it counts as zero from here on. After the intent's end that is late evidence (R30)."""
     fill = next((f for f in draft.record.fills if f.id == event.id), None)
     if fill is None or event.revision < fill.revision:
         return
-    draft.put_fill(replace(fill, voided=True, revision=event.revision))
+    draft.put_fill(revised(fill, voided=True, revision=event.revision))
     if fill.voided:
         return
     attempt = _restated(draft.record.attempt(n), -fill.base, -fill.quote)
@@ -94,7 +121,7 @@ def _merge(draft: Draft, attempt: Attempt, report: OrderReport) -> Attempt:
         attempt.venue_status, attempt.version, attempt.as_of
     )
     base, quote = _cumulative(draft, attempt.n, report)
-    return replace(
+    return revised(
         attempt,
         ids=ids,
         venue_status=report.status.value if newer else attempt.venue_status,
@@ -131,7 +158,7 @@ def _cumulative(draft: Draft, n: int, report: OrderReport) -> tuple[Decimal, Dec
 
 def _restated(attempt: Attempt, base: Decimal, quote: Decimal) -> Attempt:
     """A fill that the cumulative quantity holds already has changed by this much."""
-    return replace(
+    return revised(
         attempt,
         cum_base=max(ZERO, EXACT.add(attempt.cum_base, base)),
         cum_quote=max(ZERO, EXACT.add(attempt.cum_quote, quote)),
@@ -192,7 +219,7 @@ def _totals(draft: Draft, attempt: Attempt) -> Attempt:
     for fill in draft.record.fills:
         if fill.attempt == attempt.n and not fill.voided:
             base, quote = EXACT.add(base, fill.base), EXACT.add(quote, fill.quote)
-    return replace(
+    return revised(
         attempt,
         booked_base=base,
         booked_quote=quote,
@@ -207,9 +234,9 @@ def _advance(draft: Draft, old: Attempt, attempt: Attempt, report: OrderReport, 
     _placed(draft, attempt)
     attempt = _applied(draft, old, attempt, report)
     if attempt.venue_status not in _TERMINAL:
-        return replace(attempt, state=AttemptState.LIVE)
+        return revised(attempt, state=AttemptState.LIVE)
     attempt = _ended(attempt, report, source)
-    return _closed(draft, attempt) or replace(attempt, state=AttemptState.CLOSING)
+    return _closed(draft, attempt) or revised(attempt, state=AttemptState.CLOSING)
 
 
 def _placed(draft: Draft, attempt: Attempt) -> None:
@@ -218,13 +245,13 @@ def _placed(draft: Draft, attempt: Attempt) -> None:
         return
     for row in draft.record.tickets_of(attempt.n):
         if row.kind is TicketKind.PLACE and row.state.open:
-            draft.put_ticket(replace(row, state=TicketState.DONE))
+            draft.put_ticket(revised(row, state=TicketState.DONE))
 
 
 def _ended(attempt: Attempt, report: OrderReport, source: Source) -> Attempt:
     ended = report.status.terminal and report.final
     reads_all = ended and report.fills_complete and source in ("lookup", "history", "ack")
-    return replace(attempt, final=attempt.final or ended, read_final=attempt.read_final or reads_all)
+    return revised(attempt, final=attempt.final or ended, read_final=attempt.read_final or reads_all)
 
 
 def _closed(draft: Draft, attempt: Attempt) -> Attempt | None:
@@ -239,7 +266,7 @@ def _closed(draft: Draft, attempt: Attempt) -> Attempt | None:
         filled_quote=attempt.booked_quote,
         reason=attempt.why,
     )
-    return replace(attempt, state=AttemptState.CLOSED)
+    return revised(attempt, state=AttemptState.CLOSED)
 
 
 def closes(attempt: Attempt) -> bool:
@@ -274,9 +301,9 @@ def _applied(draft: Draft, old: Attempt, attempt: Attempt, report: OrderReport) 
             values = spec is not None and (report.amount, report.price) == (spec.amount, spec.limit)
             shown = values and current and row.state is not TicketState.NONE
         if shown:
-            draft.put_ticket(replace(row, state=TicketState.SETTLED))
+            draft.put_ticket(revised(row, state=TicketState.SETTLED))
             draft.emit(OrderModified, attempt=attempt.n, generation=row.generation)
-            return replace(
+            return revised(
                 attempt,
                 applied=row.generation,
                 generation=row.generation,
@@ -290,13 +317,13 @@ def _late(draft: Draft, old: Attempt, attempt: Attempt, report: OrderReport, sou
     or may have unknown fills, is open again: as the live attempt where there is none, else as one to be cancelled."""
     if old.state is not AttemptState.REVIVED:
         if not fresh and _agrees(old, attempt, report, source):
-            return replace(old, ids=attempt.ids) if attempt.ids != old.ids else old
+            return revised(old, ids=attempt.ids) if attempt.ids != old.ids else old
         message = f"attempt {attempt.n} was {old.state}, the venue shows {report.status.value}"
         draft.emit(ContradictedByVenue, attempt=attempt.n, reason=message)
         draft.condition(Condition("ContradictedByVenue", "LateEvidence", message, draft.now))
-        attempt = replace(attempt, final=False, read_final=False)
+        attempt = revised(attempt, final=False, read_final=False)
         if not report.status.terminal and (old.venue_status not in _TERMINAL or _later(report, old)):
-            attempt = replace(
+            attempt = revised(
                 attempt,
                 venue_status=report.status.value,
                 why=report.why.value,
@@ -309,9 +336,9 @@ def _late(draft: Draft, old: Attempt, attempt: Attempt, report: OrderReport, sou
     if closed is not None:
         return closed
     if old.state is AttemptState.REVIVED or draft.record.live is not None or draft.record.progress.status.terminal:
-        return replace(attempt, state=AttemptState.REVIVED)
+        return revised(attempt, state=AttemptState.REVIVED)
     over = attempt.venue_status in _TERMINAL
-    return replace(attempt, state=AttemptState.CLOSING if over else AttemptState.LIVE)
+    return revised(attempt, state=AttemptState.CLOSING if over else AttemptState.LIVE)
 
 
 def _later(report: OrderReport, old: Attempt) -> bool:

@@ -5,7 +5,7 @@ An item stays in the inbox until the commit that used it succeeded, so a lost ra
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from exchange_kernel.errors import NotSent, VenueError
@@ -15,7 +15,7 @@ from exchange_kernel.reconcile.apply import settle, unknown
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.fold import Source, fold, void
 from exchange_kernel.reconcile.proof import ticket_over
-from exchange_kernel.state.rows import AttemptState, TicketKind, TicketState
+from exchange_kernel.state.rows import AttemptState, TicketKind, TicketState, revised
 from exchange_kernel.venue import FillVoided, Opened, OrderReport, Ticket, Watermark
 
 
@@ -126,7 +126,7 @@ def _answered(draft: Draft, item: Answered) -> None:
         settle(draft, item.n, item.seq, TicketState.NONE, f"{item.code}: {item.text}"[:200])
         if row.kind is TicketKind.PLACE and attempt.state is AttemptState.UNKNOWN and not attempt.seen:
             definite = AttemptState.DEAD if item.code in _TRY_AGAIN else AttemptState.REFUSED
-            draft.put_attempt(replace(attempt, state=definite, code=item.code, text=item.text[:200]))
+            draft.put_attempt(revised(attempt, state=definite, code=item.code, text=item.text[:200]))
         elif row.kind is TicketKind.AMEND and item.code not in _TRY_AGAIN and item.code != "UnknownTarget":
             draft.progress(amend_refused=row.generation)
             draft.emit(AmendRejected, generation=row.generation, code=item.code, reason=item.text[:200])
@@ -149,4 +149,4 @@ def _read_up_to(draft: Draft, n: int, at: Watermark, count: int, opened: Opened)
     """``count``: tickets the attempt had when the read began; younger ones are not judged by it."""
     for row in draft.record.tickets_of(n)[:count]:
         if row.state.open and row.kind is not TicketKind.PLACE and ticket_over(row.ticket, at, opened):
-            draft.put_ticket(replace(row, state=TicketState.NONE, note="not shown, and its fence had passed"))
+            draft.put_ticket(revised(row, state=TicketState.NONE, note="not shown, and its fence had passed"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from exchange_kernel.clock import Clock, Ids
@@ -20,7 +20,7 @@ from exchange_kernel.reconcile.proof import Look
 from exchange_kernel.reconcile.queue import Priority, WorkQueue
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.state.commit import Change
-from exchange_kernel.state.rows import Progress, Record
+from exchange_kernel.state.rows import Progress, Record, revised
 from exchange_kernel.state.stores import ActualStateStore, IntentStateStore
 from exchange_kernel.venue import Key, Opened, PriceTick, Slot, VenueAdapter
 
@@ -237,7 +237,7 @@ class Session:
         )
         version = await self.store.execute(change)
         record = draft.record
-        record = replace(record, intent=replace(record.intent, version=version))
+        record = revised(record, intent=revised(record.intent, version=version))
         intent_id = record.intent.intent_id
         if consumed:
             items = self.inbox.get(intent_id)

@@ -87,6 +87,12 @@ def canonical(number: Decimal) -> str:
 
     :raises ValueError: not finite, or longer than any sum of accepted amounts can be.
     """
+    text = str(number)
+    if len(text) <= _CANONICAL_LIMIT:
+        whole, point, fraction = text.partition(".")
+        # Nearly every number is plain already; a sign, an exponent and what is not finite go the long way.
+        if whole.isdigit() and (not point or fraction.isdigit()):
+            return text.rstrip("0").rstrip(".") if point else text
     if abs(number.adjusted()) > _CANONICAL_LIMIT or not number.is_finite():
         raise ValueError(f"no plain text for {number!r}")
     if not number:

@@ -26,6 +26,11 @@ from exchange_kernel.venue import Ticket
 
 Row = tuple[Any, ...]
 
+# Conditions of the partial indexes: a statement uses one only if it says the same.
+UNFINISHED = "status NOT IN ('CANCELED', 'EXPIRED', 'FILLED', 'REJECTED')"
+LIVE = "state IN ('CLOSING', 'LIVE', 'UNKNOWN')"
+REVIVED = "state = 'REVIVED'"
+
 STORE = ("store_id", "incarnation", "commit_seq", "halted", "suspicion")
 ACCOUNT_MOVING = slice(4, 13)
 ACCOUNT = (

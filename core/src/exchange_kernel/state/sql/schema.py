@@ -14,7 +14,6 @@ from sqlalchemy import create_mock_engine
 from exchange_kernel.errors import SchemaMismatch
 from exchange_kernel.state.sql.backend import Backend, Cursor
 from exchange_kernel.state.sql.engine import engine_of
-from exchange_kernel.state.sql.tables import metadata
 
 # Oldest first; the last is what this release writes. A test compares them with the migrations.
 REVISIONS = ("0001",)
@@ -64,6 +63,9 @@ def ensure(backend: Backend, cursor: Cursor) -> bool:
 
 @cache
 def _creation(dialect: str) -> tuple[str, ...]:
+    # Only for a new database: describing the tables takes longer than opening one that has them.
+    from exchange_kernel.state.sql.tables import metadata
+
     url = "sqlite://" if dialect == "sqlite" else "postgresql+psycopg://"
     statements: list[str] = []
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from exchange_kernel.state.sql import columns as c
-from exchange_kernel.state.sql.tables import REVIVED, UNFINISHED
+from exchange_kernel.state.sql.columns import REVIVED, UNFINISHED
 from exchange_kernel.state.unit import compact
 
 

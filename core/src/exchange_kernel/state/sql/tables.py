@@ -26,6 +26,7 @@ from sqlalchemy import (
     event,
     text,
 )
+from exchange_kernel.state.sql.columns import LIVE, REVIVED, UNFINISHED
 
 metadata = MetaData(
     naming_convention={
@@ -42,10 +43,6 @@ Long = BigInteger().with_variant(Integer(), "sqlite")
 
 # Where a table has several indexes, only its first begins with the account: an account holds nearly every row, and a
 # planner without statistics would read them all through another index's prefix.
-
-UNFINISHED = "status NOT IN ('CANCELED', 'EXPIRED', 'FILLED', 'REJECTED')"
-LIVE = "state IN ('CLOSING', 'LIVE', 'UNKNOWN')"
-REVIVED = "state = 'REVIVED'"
 
 
 def _int(name: str, *, null: bool = False) -> Column[int]:

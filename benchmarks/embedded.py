@@ -157,12 +157,16 @@ async def opened(ground: Ground) -> None:
         idle = cpu_seconds()
         await asyncio.sleep(5)
         ground.table.add(
-            f"    idle CPU with {ground.intents:,} open, no snapshot", f"{100 * (cpu_seconds() - idle) / 5:.1f} % of a core"
+            f"    idle CPU with {ground.intents:,} open, no snapshot",
+            f"{100 * (cpu_seconds() - idle) / 5:.1f} % of a core",
         )
         size = _memory(kernel) / ground.intents
         ground.table.add(
             f"(e) kernel's memory per open intent, {ground.intents:,} placed here (deep size of its objects)",
-            f"{size:.0f} bytes", "≤ 3 KB", "", size <= 3072,
+            f"{size:.0f} bytes",
+            "≤ 3 KB",
+            "",
+            size <= 3072,
         )
     gc.collect()
     await _restart(ground, bench)
@@ -191,13 +195,19 @@ async def _restart(ground: Ground, bench: Bench) -> None:
     pages = -(-ground.intents // bench.exchange.settings.page_size)
     total = sum(adapter.calls.values())
     ground.table.add(
-        "    of which start() itself; venue calls", f"{started:.2f} s; {calls}", f"O(pages), {pages} pages", "",
+        "    of which start() itself; venue calls",
+        f"{started:.2f} s; {calls}",
+        f"O(pages), {pages} pages",
+        "",
         total <= 2 * pages + 20,
     )
     size = _memory(kernel) / ground.intents
     ground.table.add(
         f"(e) kernel's memory per open intent after a restart over {ground.intents:,} (deep size of its objects)",
-        f"{size:.0f} bytes", "≤ 3 KB", "", size <= 3072,
+        f"{size:.0f} bytes",
+        "≤ 3 KB",
+        "",
+        size <= 3072,
     )
     await kernel.stop()
 
@@ -249,7 +259,10 @@ async def memory(ground: Ground) -> None:
         venue.wait()
     ground.table.add(
         f"(e) resident memory per open intent, {count:,} of them, venue in another process",
-        f"{each:.0f} bytes", "≤ 3 KB", "", each <= 3072,
+        f"{each:.0f} bytes",
+        "≤ 3 KB",
+        "",
+        each <= 3072,
     )
 
 
@@ -305,7 +318,11 @@ async def start(ground: Ground) -> None:
     plain = _least([sys.executable, "-c", "pass"], folder)
     for what, command, allowed in (
         ("import exchange_kernel", [sys.executable, "-c", "import exchange_kernel"], 0.25),
-        ("from exchange_kernel import * (every public name)", [sys.executable, "-c", "from exchange_kernel import *"], None),
+        (
+            "from exchange_kernel import * (every public name)",
+            [sys.executable, "-c", "from exchange_kernel import *"],
+            None,
+        ),
         ("exk --help", [exk, "--help"], 0.15),
         ("exk get orders, on the store", [exk, "get", "orders"], 0.6),
     ):

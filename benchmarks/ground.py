@@ -14,10 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exchange_kernel_paper.adapter import PaperAdapter
-from exchange_kernel_paper.exchange import Exchange, LoopClock
-from exchange_kernel_paper.registry import Registry
-
 from exchange_kernel.clock import SystemClock
 from exchange_kernel.events import Event
 from exchange_kernel.kernel import Kernel
@@ -25,6 +21,9 @@ from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.schema import Side, StandardOrder
 from exchange_kernel.state.sql import SqlIntentStore
 from exchange_kernel.venue import Ack, Ticket
+from exchange_kernel_paper.adapter import PaperAdapter
+from exchange_kernel_paper.exchange import Exchange, LoopClock
+from exchange_kernel_paper.registry import Registry
 
 ACCOUNT, SYMBOL = "bench", "BTC/USD"
 RICH = {"USD": "1000000000000", "BTC": "1000000000"}

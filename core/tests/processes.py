@@ -1,4 +1,4 @@
-"""A paper venue, and kernels on it, as processes of their own; and the `exk` command, run the way a user runs it."""
+"""A paper venue, and kernels on it, as processes of their own; and the `exk` command beside them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from click.testing import CliRunner, Result
+
+from exchange_kernel.cli.main import cli
 
 ACCOUNT, SECRET = "main", "canary-4f1d"
 PATIENCE = 30.0
@@ -104,25 +108,43 @@ def configure(folder: Path, venue: Venue, extra: str = "", account: str = "") ->
     return path
 
 
-def exk(folder: Path, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run one command in ``folder``."""
-    command = [sys.executable, "-m", "exchange_kernel.cli.main", *arguments]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "EXK_ACTOR": "t"},
-    )
+class Shell:
+    """Runs commands against one configuration, in this process."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "exk.yaml"
 
-def exk_json(folder: Path, *arguments: str) -> Any:
-    """Run one command with ``-o json`` and read what it prints."""
-    done = exk(folder, *arguments, "-o", "json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    def run(self, *arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(
+            cli, list(arguments), input=stdin, env={"EXK_CONFIG": str(self.config), "EXK_ACTOR": "tester"}
+        )
+
+    def ok(self, *arguments: str, stdin: str | None = None) -> str:
+        done = self.run(*arguments, stdin=stdin)
+        assert done.exit_code == 0, done.output
+        return str(done.stdout)
+
+    def json(self, *arguments: str, stdin: str | None = None) -> Any:
+        return json.loads(self.ok(*arguments, "-o", "json", stdin=stdin))
+
+    def refused(self, code: int, *arguments: str, stdin: str | None = None) -> str:
+        """The one line that says why."""
+        done = self.run(*arguments, stdin=stdin)
+        assert done.exit_code == code, done.output
+        assert done.stdout == ""
+        assert done.stderr.startswith("exk: ")
+        assert done.stderr.count("\n") == 1
+        assert "Traceback" not in done.stderr
+        return str(done.stderr)
+
+    def order(self, intent_id: str) -> dict[str, Any]:
+        found = [row for row in self.json("get", "orders") if row["id"] == intent_id]
+        assert len(found) == 1
+        return found[0]
+
+    def reach(self, intent_id: str, status: str) -> None:
+        wait_for(lambda: self.order(intent_id)["status"] == status, f"{intent_id} {status}")
 
 
 class Daemon:

@@ -8,53 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
-from core.tests.processes import SECRET, Daemon, Venue, configure, wait_for
+from click.testing import CliRunner
 
+from core.tests.processes import SECRET, Daemon, Shell, Venue, configure, wait_for
 from exchange_kernel.cli.exits import EXITS
 from exchange_kernel.cli.main import COMMANDS, cli
-
-
-class Shell:
-    """Runs commands against one configuration, in this process."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.config = folder / "exk.yaml"
-
-    def run(self, *arguments: str, stdin: str | None = None) -> Result:
-        return CliRunner().invoke(
-            cli, list(arguments), input=stdin, env={"EXK_CONFIG": str(self.config), "EXK_ACTOR": "tester"}
-        )
-
-    def ok(self, *arguments: str, stdin: str | None = None) -> str:
-        done = self.run(*arguments, stdin=stdin)
-        assert done.exit_code == 0, done.output
-        return str(done.stdout)
-
-    def json(self, *arguments: str, stdin: str | None = None) -> Any:
-        return json.loads(self.ok(*arguments, "-o", "json", stdin=stdin))
-
-    def refused(self, code: int, *arguments: str, stdin: str | None = None) -> str:
-        """The one line that says why."""
-        done = self.run(*arguments, stdin=stdin)
-        assert done.exit_code == code, done.output
-        assert done.stdout == ""
-        assert done.stderr.startswith("exk: ")
-        assert done.stderr.count("\n") == 1
-        assert "Traceback" not in done.stderr
-        return str(done.stderr)
-
-    def order(self, intent_id: str) -> dict[str, Any]:
-        found = [row for row in self.json("get", "orders") if row["id"] == intent_id]
-        assert len(found) == 1
-        return found[0]
-
-    def reach(self, intent_id: str, status: str) -> None:
-        wait_for(lambda: self.order(intent_id)["status"] == status, f"{intent_id} {status}")
 
 
 @pytest.fixture(scope="module")

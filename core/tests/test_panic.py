@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.tests.processes import ACCOUNT, Daemon, Venue, configure, exk, exk_json, wait_for
 
+from core.tests.processes import Daemon, Shell, Venue, configure, wait_for
 from exchange_kernel import Platform, Side, StandardOrder
 from exchange_kernel.clock import SystemClock, SystemIds
 from exchange_kernel.config import load
@@ -25,19 +25,19 @@ from exchange_kernel_paper.registry import EXCHANGES
 
 WHO = ("--actor", "ann", "--reason", "fire")
 OURS = (("BTC/USD", "buy", "0.1", "40000"), ("BTC/USD", "sell", "0.2", "60000"), ("ETH/USD", "buy", "1", "2000"))
+SHORT = {"window_ms": 1000, "future_ms": 100}
 FOREIGN = {"symbol": "BTC/USD", "side": "BUY", "amount": "0.3", "limit": "41000", "tif": "GTC"}
 
 
 @pytest.fixture
 def venue(tmp_path: Path) -> Iterator[Venue]:
     """A paper venue with three orders of ours, placed by a kernel that was killed then, and one of somebody else."""
-    with Venue(tmp_path) as venue:
+    with Venue(tmp_path, **SHORT) as venue:
         configure(tmp_path, venue)
         venue.order("manual-1", **FOREIGN)
         with Daemon(tmp_path):
             for symbol, side, amount, limit in OURS:
-                done = exk(tmp_path, "place", symbol, side, amount, "--limit", limit)
-                assert done.returncode == 0, done.stderr
+                Shell(tmp_path).ok("place", symbol, side, amount, "--limit", limit)
             wait_for(lambda: len(venue.orders(live=True)) == 4, "the orders")
         yield venue
 
@@ -72,25 +72,32 @@ def removed(folder: Path) -> Callable[[], None]:
 
 def broken(folder: Path) -> Callable[[], None]:
     """Overwrite the database with rubbish, and restore it."""
-    database = folder / "exk.db"
-    good = database.read_bytes()
-    database.write_bytes(os.urandom(8192))
-    return lambda: database.write_bytes(good) and None
+    good = {file: file.read_bytes() for file in folder.glob("exk.db*")}
+    for file in good:
+        file.write_bytes(os.urandom(8192))
+
+    def repair() -> None:
+        for file in folder.glob("exk.db*"):
+            file.unlink()
+        for file, content in good.items():
+            file.write_bytes(content)
+
+    return repair
 
 
 @pytest.mark.parametrize("dead", [None, locked, removed, broken], ids=["works", "locked", "removed", "broken"])
 def test_panic_empties_the_account_whatever_became_of_the_store(
     venue: Venue, tmp_path: Path, dead: Callable[[Path], Callable[[], None]] | None
 ) -> None:
-    """All of ours is cancelled and nothing of others, with the kernel killed and the store gone; what was done is in the
-    journal; the next start is halted, with actor and reason; resuming works."""
+    """All of ours is cancelled and nothing of others, with the kernel killed and the store gone; what was done is in
+    the journal; the next start is halted, with actor and reason; resuming works."""
+    shell = Shell(tmp_path)
     revive = dead(tmp_path) if dead is not None else lambda: None
-    done = exk(tmp_path, "panic", "--account", "paper_main", *WHO)
+    said = shell.ok("panic", "--account", "paper_main", *WHO)
     revive()
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 cancelled, 0 left open, 1 of others untouched" in done.stdout
-    assert ("halted in the store" in done.stdout) == ("not halted in the store" not in done.stdout) == (dead is None)
+    assert "3 cancelled, 0 left open, 1 of others untouched" in said
+    assert ("not halted in the store" in said) == (dead is not None)
     assert [order["client"] for order in venue.orders(live=True)] == ["manual-1"]
     entries = journal(tmp_path)
     assert entries[0] | {"at": 0} == {
@@ -105,33 +112,34 @@ def test_panic_empties_the_account_whatever_became_of_the_store(
 
     with Daemon(tmp_path) as daemon:
         assert "sends nothing: halted: ann: panic: fire" in daemon.log.read_text()
-        refused = exk(tmp_path, "place", "BTC/USD", "buy", "0.1", "--limit", "40000")
-        assert refused.returncode == 3
-        assert "is halted by ann: panic: fire" in refused.stderr
+        order = ("place", "BTC/USD", "buy", "0.1", "--limit", "40000")
+        assert "is halted by ann: panic: fire" in shell.refused(3, *order)
         assert not journal_path(tmp_path / ".exk", "paper_main").exists()
         assert list((tmp_path / ".exk").glob("panic-paper_main.imported-*.jsonl"))
 
         def seen() -> bool:
-            return {row["status"] for row in exk_json(tmp_path, "get", "orders")} == {"CANCELED"}
+            return {row["status"] for row in shell.json("get", "orders")} == {"CANCELED"}
 
         wait_for(seen, "the kernel's knowledge of the cancellations")
-        resumed = exk(tmp_path, "resume", "--account", "paper_main", "--actor", "ann", "--reason", "over")
-        assert resumed.stdout == "paper_main is resumed\n"
-        assert exk(tmp_path, "place", "BTC/USD", "buy", "0.1", "--limit", "40000").returncode == 0
+        resumed = shell.ok("resume", "--account", "paper_main", "--actor", "ann", "--reason", "over")
+        assert resumed == "paper_main is resumed\n"
+        shell.ok(*order)
         wait_for(lambda: len(venue.orders(live=True)) == 2, "the order after the halt")
-    assert exk(tmp_path, "verify").returncode == 0
+    assert "in order" in shell.ok("verify")
 
 
 def test_panic_stops_a_kernel_that_runs(tmp_path: Path) -> None:
     """A running kernel is halted through the store, and places nothing more."""
-    with Venue(tmp_path) as venue:
+    order = ("place", "BTC/USD", "buy", "0.1", "--limit", "40000")
+    with Venue(tmp_path, **SHORT) as venue:
+        shell = Shell(tmp_path)
         configure(tmp_path, venue)
         with Daemon(tmp_path):
-            exk(tmp_path, "place", "BTC/USD", "buy", "0.1", "--limit", "40000")
+            shell.ok(*order)
             wait_for(lambda: len(venue.orders(live=True)) == 1, "the order")
-            assert exk(tmp_path, "panic", "--all", *WHO).returncode == 0
+            assert "halted in the store" in shell.ok("panic", "--all", *WHO)
             assert venue.orders(live=True) == []
-            assert exk(tmp_path, "place", "BTC/USD", "buy", "0.1", "--limit", "40000").returncode == 3
+            shell.refused(3, *order)
             assert venue.orders(live=True) == []
 
 
@@ -139,9 +147,9 @@ def test_panic_says_when_the_venue_cannot_be_reached(tmp_path: Path) -> None:
     """Exit code 1, and the account is halted all the same when its kernel starts next."""
     with Venue(tmp_path) as venue:
         configure(tmp_path, venue)
-    done = exk(tmp_path, "panic", "--all", *WHO)
+    done = Shell(tmp_path).run("panic", "--all", *WHO)
 
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "FAILED, orders may be open" in done.stdout
     assert journal(tmp_path)[0]["kind"] == "halt"
 
@@ -150,9 +158,9 @@ def test_one_account_s_trouble_does_not_keep_the_others_from_being_emptied(venue
     """Accounts are emptied side by side; the broken one is named, and the exit code tells of it."""
     config = tmp_path / "exk.yaml"
     config.write_text(config.read_text() + "  bare: {venue: paper, secrets: {secret: 'env:EXK_TEST_UNSET'}}\n")
-    done = exk(tmp_path, "panic", "--all", *WHO)
+    done = Shell(tmp_path).run("panic", "--all", *WHO)
 
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "paper_main: 3 cancelled, 0 left open" in done.stdout
     assert "bare: FAILED, orders may be open: accounts.bare.secrets.secret" in done.stdout
     assert [order["client"] for order in venue.orders(live=True)] == ["manual-1"]
@@ -161,12 +169,19 @@ def test_one_account_s_trouble_does_not_keep_the_others_from_being_emptied(venue
 # ---- in process -----------------------------------------------------------------------------------------------------
 
 
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until it is true."""
+    async with asyncio.timeout(20):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
 class Stage:
     """An in-process paper exchange, a platform on it, and panics."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.name = folder.name
-        more = "".join(f", {key}: {value}" for key, value in settings.items())
+        more = "".join(f", {key}: {value}" for key, value in (SHORT | settings).items())
         self.file = folder / "exk.yaml"
         self.file.write_text(
             f"accounts: {{a: {{venue: paper, config: {{venue: {self.name!r}, balances: {{USD: 100000}}{more}}}}}}}\n"
@@ -184,8 +199,7 @@ class Stage:
         async with Platform(self.config) as platform:
             for _ in range(count):
                 await platform["a"].place_order(StandardOrder("BTC/USD", Side.BUY, "0.01", limit_price="40000"))
-            while len(self.exchange.account("a").open) < count:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(self.exchange.account("a").open) == count)
 
     async def panic(self, **options: Any) -> PanicResult:
         account = self.config.account("a")
@@ -205,17 +219,16 @@ class Stage:
 
 
 def test_an_order_under_way_is_waited_for(tmp_path: Path) -> None:
-    """An order sent just before, which arrives after the first look, is cancelled too: the panic ends only when none can
-    arrive any more."""
+    """An order sent just before, which arrives after the first look, is cancelled too: the panic ends only when none
+    can arrive any more."""
 
     async def run() -> None:
         stage = Stage(tmp_path)
         await stage.place(1)
-        stage.exchange.faults.once("late", "order", ms=1200)
+        stage.exchange.faults.once("late", "order", ms=900)
         async with Platform(stage.config) as platform:
             await platform["a"].place_order(StandardOrder("BTC/USD", Side.BUY, "0.01", limit_price="40000"))
-            while not stage.exchange.faults.counts["late"]:
-                await asyncio.sleep(0.01)
+            await until(lambda: bool(stage.exchange.faults.counts["late"]))
         assert len(stage.exchange.account("a").open) == 1
         result = await stage.panic()
         assert (len(result.canceled), result.left, result.doubt) == (2, (), "")
@@ -341,8 +354,7 @@ def test_a_running_kernel_sees_the_journal_without_the_store(tmp_path: Path) -> 
             order = StandardOrder("BTC/USD", Side.BUY, "0.01", limit_price="40000")
             await platform["a"].place_order(order)
             await stage.panic()
-            while journal_path(stage.config.state_dir, "a").exists():
-                await asyncio.sleep(0.02)
+            await until(lambda: not journal_path(stage.config.state_dir, "a").exists())
             with pytest.raises(AccountHalted, match="ann: panic: fire"):
                 await platform["a"].place_order(order)
             assert not stage.exchange.account("a").open
@@ -377,8 +389,3 @@ def test_a_torn_journal_still_halts(tmp_path: Path) -> None:
                 await platform["a"].place_order(StandardOrder("BTC/USD", Side.BUY, "0.01", limit_price="40000"))
 
     asyncio.run(run())
-
-
-def test_the_account_of_the_tests_is_the_venue_s() -> None:
-    """The processes under test and the tests talk about the same account."""
-    assert ACCOUNT == "main"

@@ -12,8 +12,6 @@ from random import Random
 from typing import Any
 
 from sqlalchemy import Engine
-from tests.processes.boundary import AdapterBoundary, StoreBoundary
-from tests.simulation import database
 
 from exchange_kernel.events import Event
 from exchange_kernel.kernel import Kernel
@@ -29,6 +27,8 @@ from exchange_kernel_paper.exchange import Settings as VenueSettings
 from exchange_kernel_paper.exchange.ledger import OrderRecord
 from exchange_kernel_paper.registry import Registry
 from exchange_kernel_paper.translate import client_id
+from tests.processes.boundary import AdapterBoundary, StoreBoundary
+from tests.simulation import database
 
 ACCOUNT = "desk"
 BTC = "BTC/USD"

@@ -6,11 +6,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.interleavings.desk import ACCOUNT, PRESETS, Desk, buy, play
 
 from exchange_kernel.base import Resolution
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.state.ops import CancelIntents
+from tests.interleavings.desk import ACCOUNT, PRESETS, Desk, buy, play
 
 
 def test_a_cancel_that_overtakes_a_committed_ticket_keeps_it_from_being_sent() -> None:

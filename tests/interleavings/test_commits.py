@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.interleavings.desk import Desk, buy, play
 
 from exchange_kernel.errors import CommitUnknown
 from exchange_kernel.models import IntentStatus
+from tests.interleavings.desk import Desk, buy, play
 
 LOST = CommitUnknown("the reply to COMMIT was lost")
 BOTH = pytest.mark.parametrize("moment", ["before", "after"])

@@ -6,10 +6,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from tests.interleavings.desk import SETTINGS, Desk, buy, play
 
 from exchange_kernel.errors import ConfigError
 from exchange_kernel.models import IntentStatus
+from tests.interleavings.desk import SETTINGS, Desk, buy, play
 
 PLACING = (
     "before prepare of place",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.model import cancel, clock_and_loss, fills, group, page, recovery, sequence, submit
 from tests.model.catalog import INVARIANTS, KILLS, MODELS, Kill, run
 from tests.model.mutants import FURTHER, LAW, Mutant

@@ -6,6 +6,7 @@ place", "after submit of cancel", "before lookup"; :func:`describe` says what an
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -76,7 +77,12 @@ class LinkBoundary:
             return answer
         name = _WIRE.get(op, op)
         await self._touch(f"before send of {name}", body)
-        answer = await self.inner.call(op, body)
+        sending = asyncio.ensure_future(self.inner.call(op, body))
+        # On an open connection the bytes are written in the first turns of the loop, before an answer can be there.
+        for _ in range(4):
+            await asyncio.sleep(0)
+        await self._touch(f"sent {name}", body)
+        answer = await sending
         await self._touch(f"after send of {name}", body)
         return answer
 

@@ -13,6 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from exchange_kernel.errors import NoEffect, Refused
+from exchange_kernel.reconcile import decide as decide_module
+from exchange_kernel.reconcile import engine, fold, numbers, outcome, proof, session
+from exchange_kernel.reconcile.decide import AmendOrder, Query, Resend, Wait
+from exchange_kernel.state import commit, unit
+from exchange_kernel.state.rows import AttemptState, TicketKind
+from exchange_kernel.venue import Ticket
 from tests.simulation.adapters import (
     BareTradeIds,
     CancelReplaces,
@@ -22,14 +29,6 @@ from tests.simulation.adapters import (
     SignsAfterCommit,
 )
 from tests.simulation.world import Hooks
-
-from exchange_kernel.errors import NoEffect, Refused
-from exchange_kernel.reconcile import decide as decide_module
-from exchange_kernel.reconcile import engine, fold, numbers, outcome, proof, session
-from exchange_kernel.reconcile.decide import AmendOrder, Query, Resend, Wait
-from exchange_kernel.state import commit, unit
-from exchange_kernel.state.rows import AttemptState, TicketKind
-from exchange_kernel.venue import Ticket
 
 Patch = tuple[Any, str, Any]
 

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 
 import pytest
+
 from tests.simulation import world
 from tests.simulation.mutants import ELSEWHERE, MUTANTS
 from tests.simulation.pinned import KILLERS, PAST

@@ -13,11 +13,6 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from tests.simulation import database
-from tests.simulation.adapters import ShortFence
-from tests.simulation.plan import Plan, Wish, draw
-from tests.simulation.process import Process, Rates, SimAdapter, SimStore, Weather
-
 from exchange_kernel.errors import (
     AccountHalted,
     CommitUnknown,
@@ -40,6 +35,10 @@ from exchange_kernel_paper.adapter import PaperAdapter
 from exchange_kernel_paper.exchange import Exchange, House, LoopClock
 from exchange_kernel_paper.exchange import Settings as VenueSettings
 from exchange_kernel_paper.registry import Registry
+from tests.simulation import database
+from tests.simulation.adapters import ShortFence
+from tests.simulation.plan import Plan, Wish, draw
+from tests.simulation.process import Process, Rates, SimAdapter, SimStore, Weather
 
 ACCOUNT = "sim"
 SECRET = "paper"

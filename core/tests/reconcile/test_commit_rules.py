@@ -9,6 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from core.tests.reconcile.records import (
     ACCOUNT,
     INTENT,
@@ -21,9 +24,6 @@ from core.tests.reconcile.records import (
     record,
     row,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from exchange_kernel.errors import AccountHalted, Fenced, LimitExceeded, StaleWrite, StoreError
 from exchange_kernel.events import AccountResumed, OrderCanceled, OrderSubmitted
 from exchange_kernel.models import Desired, IntentStatus, Limits

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from core.tests.reconcile.records import (
     CANCEL_WINDOW,
     HEIGHT,
@@ -32,7 +33,6 @@ from core.tests.reconcile.records import (
     row,
     spec,
 )
-
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.reconcile.decide import (
     AmendOrder,

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from core.tests.reconcile.records import (
     CANCEL_WINDOW,
     HEIGHT,
@@ -26,9 +29,6 @@ from core.tests.reconcile.records import (
     row,
     spec,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from exchange_kernel.models import Desired, IntentStatus
 from exchange_kernel.reconcile.decide import (
     AmendOrder,

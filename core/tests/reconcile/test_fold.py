@@ -8,6 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from core.tests.reconcile.records import (
     PLACED,
     attempt,
@@ -21,9 +24,6 @@ from core.tests.reconcile.records import (
     row,
     spec,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from exchange_kernel import events
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.reconcile.draft import Draft

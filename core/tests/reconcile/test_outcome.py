@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+
 from core.tests.reconcile.records import (
     CANCEL_WINDOW,
     HEIGHT,
@@ -26,7 +27,6 @@ from core.tests.reconcile.records import (
     row,
     spec,
 )
-
 from exchange_kernel import errors
 from exchange_kernel.events import AmendRejected, OrderOutcomeUnknown, OrderResolved
 from exchange_kernel.models import IntentStatus

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from random import Random
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from core.tests.reconcile.records import (
     NOW,
     OPENED,
@@ -21,9 +24,6 @@ from core.tests.reconcile.records import (
     row,
     spec,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from exchange_kernel.models import ZERO, Desired
 from exchange_kernel.reconcile.apply import apply, refresh
 from exchange_kernel.reconcile.decide import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from core.tests.reconcile.records import (
     CANCEL_WINDOW,
     HEIGHT,
@@ -24,7 +25,6 @@ from core.tests.reconcile.records import (
     spec,
     ticket,
 )
-
 from exchange_kernel.reconcile.proof import (
     SECOND_LOOK_S,
     earliest_proof_ms,

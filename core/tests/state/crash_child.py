@@ -12,7 +12,6 @@ import sys
 from itertools import count
 
 from core.tests.state.build import ACCOUNT, book, create, read, start, submit
-
 from exchange_kernel.state import SqlIntentStore
 
 

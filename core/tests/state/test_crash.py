@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from core.tests.state.build import ACCOUNT
-
 from exchange_kernel.state import SqlIntentStore
 from exchange_kernel.state.sql.verify import verify
 from exchange_kernel.state.sql.witness import Witness

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.tests.state.build import ACCOUNT, CountedIds, StillClock, accept, book, create, read, start, submit
 
+from core.tests.state.build import ACCOUNT, CountedIds, StillClock, accept, book, create, read, start, submit
 from exchange_kernel.errors import CommitUnknown, Fenced, IntentConflict, StoreError, StoreUnavailable
 from exchange_kernel.events import DriftDetected, Event
 from exchange_kernel.state import SqlIntentStore

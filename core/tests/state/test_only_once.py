@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from core.tests.state.build import (
     ACCOUNT,
     HOUR,
@@ -25,7 +26,6 @@ from core.tests.state.build import (
     start,
     submit,
 )
-
 from exchange_kernel.errors import Fenced, StaleWrite, StoreError
 from exchange_kernel.models import Limits
 from exchange_kernel.state import IntentStateStore, MemoryIntentStore, SqlIntentStore

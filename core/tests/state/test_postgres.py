@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from core.tests.state.build import ACCOUNT, HOUR, accept, bind, create, read, start, submit
 from sqlalchemy import make_url
 
+from core.tests.state.build import ACCOUNT, HOUR, accept, bind, create, read, start, submit
 from exchange_kernel.errors import CommitUnknown, ConfigError, Fenced, StoreUnavailable
 from exchange_kernel.state import SqlIntentStore
 from exchange_kernel.state.ops import AcquireLease, RenewLease

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from core.tests.state.build import ACCOUNT, CountedIds, StillClock, create, start
 
+from core.tests.state.build import ACCOUNT, CountedIds, StillClock, create, start
 from exchange_kernel.state import MemoryIntentStore, SqlIntentStore
 from exchange_kernel.state.sql import memory_engine
 from exchange_kernel.state.stores import Suspicion

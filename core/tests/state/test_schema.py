@@ -17,8 +17,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from core.tests.state.build import ACCOUNT, CountedIds, StillClock, create, start
 
+from core.tests.state.build import ACCOUNT, CountedIds, StillClock, create, start
 from exchange_kernel.errors import SchemaMismatch
 from exchange_kernel.models import TERMINAL
 from exchange_kernel.state import SqlIntentStore

@@ -11,12 +11,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from core.tests.state import build
-from core.tests.state.build import HOUR, CountedIds, StillClock
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from core.tests.state import build
+from core.tests.state.build import HOUR, CountedIds, StillClock
 from exchange_kernel.errors import ExchangeKernelError
 from exchange_kernel.events import DriftDetected, RecoveryStarted
 from exchange_kernel.models import Condition, IntentStatus, Limits, OrderIntent

@@ -14,8 +14,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from core.tests.state.build import ACCOUNT, CountedIds, StillClock, create, read, start, submit
 
+from core.tests.state.build import ACCOUNT, CountedIds, StillClock, create, read, start, submit
 from exchange_kernel.errors import ConfigError, SchemaMismatch, StoreError, StoreUnavailable
 from exchange_kernel.state import SqlIntentStore
 from exchange_kernel.state.sql import sqlite

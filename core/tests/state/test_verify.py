@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from core.tests.state.build import (
     ACCOUNT,
     CountedIds,
@@ -21,7 +22,6 @@ from core.tests.state.build import (
     submit,
     void,
 )
-
 from exchange_kernel.schema import Side, StandardOrder
 from exchange_kernel.state import IntentStateStore, MemoryIntentStore, SqlIntentStore
 from exchange_kernel.state.ops import CancelIntents, ModifyIntent

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from plugins.paper.tests.session import BTC, Reader, Session, key, scenario, settle, spec
 
 from exchange_kernel.venue import (
     AccountSnapshot,
@@ -17,6 +16,7 @@ from exchange_kernel.venue import (
     VenueEvent,
     VenueStatus,
 )
+from plugins.paper.tests.session import BTC, Reader, Session, key, scenario, settle, spec
 
 QUIET = {"balance_event_ms": 3_600_000}
 

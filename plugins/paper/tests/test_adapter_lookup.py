@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from plugins.paper.tests.session import BTC, Session, key, order_id, passing, proves_dead, scenario, spec
 
 from exchange_kernel.errors import InsufficientFunds, NotAuthorized, RateLimited, Unavailable
 from exchange_kernel.schema import Side
@@ -37,6 +36,7 @@ from exchange_kernel.venue import (
 )
 from exchange_kernel_paper.tickets import read_body
 from exchange_kernel_paper.translate import client_id
+from plugins.paper.tests.session import BTC, Session, key, order_id, passing, proves_dead, scenario, spec
 
 NOW = 1_700_000_000_000
 ME = "paper:test:main"

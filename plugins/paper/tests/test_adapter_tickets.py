@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plugins.paper.tests.session import BTC, Session, key, scenario, spec
 
 from exchange_kernel.errors import InvalidOrder, NotSent, UnknownTarget, Unsupported
 from exchange_kernel.schema import AmountType, TimeInForce
@@ -35,6 +34,7 @@ from exchange_kernel.venue import (
 )
 from exchange_kernel_paper.tickets import read_body
 from exchange_kernel_paper.translate import client_id, key_of
+from plugins.paper.tests.session import BTC, Session, key, scenario, spec
 
 FENCES = ("time_window", "sequence", "height", "permanent_key", "none")
 NOW = 1_700_000_000_000

@@ -7,9 +7,9 @@ from decimal import Decimal
 from random import Random
 
 import pytest
-from plugins.paper.tests.desk import BTC, Desk
 
 from exchange_kernel_paper.exchange import Exchange, House, LoopClock, ManualClock, SystemVenueClock
+from plugins.paper.tests.desk import BTC, Desk
 
 
 def test_a_manual_clock_fires_timers_in_order_and_at_their_moment() -> None:
@@ -79,7 +79,7 @@ def test_an_exchange_goes_on_in_a_second_event_loop() -> None:
         exchange.subscribe("main")
         clock_ms[0] += 20
         async with asyncio.timeout(10):
-            while exchange.ledger.orders()[0].live:  # noqa: ASYNC110 - the timer is what is tested
+            while exchange.ledger.orders()[0].live:
                 await asyncio.sleep(0.001)
 
     exchange = Exchange("two loops", LoopClock(lambda: clock_ms[0]))

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from plugins.paper.tests.session import BTC, Session, scenario
 
 from exchange_kernel.errors import ConfigError, Unavailable
 from exchange_kernel.schema import SupportLevel
@@ -17,6 +16,7 @@ from exchange_kernel_paper.adapter import PaperAdapter
 from exchange_kernel_paper.config import PaperConfig
 from exchange_kernel_paper.exchange import SettingError, Settings
 from exchange_kernel_paper.registry import EXCHANGES, Registry
+from plugins.paper.tests.session import BTC, Session, scenario
 
 
 def context(name: str = "main", /, **config: Any) -> Context:

@@ -10,9 +10,9 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plugins.paper.tests.desk import Desk
 
 from exchange_kernel_paper.exchange import Exchange, FileJournal, ManualClock, read_journal
+from plugins.paper.tests.desk import Desk
 
 ACCOUNTS = ("main", "other", "poor")
 SYMBOLS = ("BTC/USD", "BTC/USD", "XAU/USD")

@@ -8,9 +8,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from plugins.paper.tests.desk import BTC, Desk
 
 from exchange_kernel_paper.exchange import KINDS, Faults, NeverSent, NoAnswer, Wire, decode
+from plugins.paper.tests.desk import BTC, Desk
 
 BUY = {"symbol": BTC, "side": "BUY", "amount": "1", "limit": "100", "client": "a"}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from plugins.paper.tests.desk import BTC, Desk
 
 from exchange_kernel_paper.exchange import decode, encode, sign
+from plugins.paper.tests.desk import BTC, Desk
 
 BUY = {"symbol": BTC, "side": "BUY", "amount": "1", "limit": "100"}
 BLOCK = 500

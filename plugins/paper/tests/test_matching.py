@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from plugins.paper.tests.desk import BTC, RICH, Desk
 
 D = Decimal

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plugins.paper.tests.session import Session, key, passing, proves_dead, scenario, settle
 
 from exchange_kernel.errors import NoEffect, OutcomeUnknown, VenueError
 from exchange_kernel.venue import Absent, Burn, Found, Slot
 from exchange_kernel_paper.translate import client_id
+from plugins.paper.tests.session import Session, key, passing, proves_dead, scenario, settle
 
 weather = st.fixed_dictionaries(
     {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from plugins.paper.tests.desk import BTC, Desk
 
 from exchange_kernel_paper.exchange import decode
+from plugins.paper.tests.desk import BTC, Desk
 
 MS = 1_700_000_000_000
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugins.paper.tests.session import BTC, Reader, key, spec
 
 from exchange_kernel.errors import NotAuthorized, NotSent, OutcomeUnknown, Unavailable
 from exchange_kernel.venue import Cancel, Context, Found, Gap, OrderReport, Place, Prep, Ref, VenueStatus
@@ -25,6 +24,7 @@ from exchange_kernel_paper.adapter import PaperAdapter
 from exchange_kernel_paper.exchange import read_journal
 from exchange_kernel_paper.tcp import Control
 from exchange_kernel_paper.translate import client_id
+from plugins.paper.tests.session import BTC, Reader, key, spec
 
 CONFIG = {
     "settings": {"maker_fee": "0", "taker_fee": "0", "window_ms": 30_000},
@@ -169,7 +169,7 @@ def test_events_and_prices_come_over_tcp(state: Path) -> None:
 async def until(condition: Callable[[], object], seconds: float = 20) -> None:
     """Wait for something that comes over the network."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what it waits for is another process
+        while not condition():
             await asyncio.sleep(0.005)
 
 

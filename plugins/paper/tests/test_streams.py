@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from plugins.paper.tests.desk import BTC, Desk
 
 from exchange_kernel_paper.exchange import Subscription, decode
+from plugins.paper.tests.desk import BTC, Desk
 
 
 def collect(desk: Desk, act: Callable[[], object], op: str = "events", **fields: Any) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from plugins.paper.tests.session import BTC, Session, key, passing, scenario, spec
 
 from exchange_kernel.errors import (
     ClockSkew,
@@ -29,6 +28,7 @@ from exchange_kernel.schema import TimeInForce
 from exchange_kernel.venue import Amend, Cancel, Place, Ref
 from exchange_kernel_paper.exchange import Code
 from exchange_kernel_paper.verdicts import LEDGER, READ, VENUE, judge
+from plugins.paper.tests.session import BTC, Session, key, passing, scenario, spec
 
 NOT_VERDICTS = {Code.UNAVAILABLE}
 ONLY_NODES = {Code.KNOWN, Code.NUMBER_TOO_LOW, Code.NUMBER_TOO_HIGH, Code.UNDERPRICED, Code.TOO_LATE}

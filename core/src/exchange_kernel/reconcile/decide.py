@@ -75,14 +75,6 @@ class CloseForgotten:
 
 
 @dataclass(frozen=True, slots=True)
-class SettleTicket:
-    """A command's ticket can no longer take effect."""
-
-    row: TicketRow
-    refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Finish:
     """The intent is over."""
 
@@ -105,19 +97,7 @@ class Wait:
     reason: str = ""
 
 
-Decision = (
-    Submit
-    | AmendOrder
-    | CancelOrder
-    | Resend
-    | Query
-    | CloseDead
-    | CloseForgotten
-    | SettleTicket
-    | Finish
-    | Park
-    | Wait
-)
+Decision = Submit | AmendOrder | CancelOrder | Resend | Query | CloseDead | CloseForgotten | Finish | Park | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +329,9 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
     if pending and (not urgent or _reduces(pending, total)):
         again = _resendable(pending, record, facts)
         if again is None and facts.looked and not facts.blocked and _beyond_proof(pending, record):
-            return _end(live, unsettled, "to be replaced: an amendment that is no longer wanted may still arrive", facts)
+            return _end(
+                live, unsettled, "to be replaced: an amendment that is no longer wanted may still arrive", facts
+            )
         return Resend(live, again) if again is not None else _query(live, "a command is unsettled (R23)", facts)
     refused = record.progress.amend_refused == record.intent.generation
     if not urgent:
@@ -451,8 +433,3 @@ def _proof_text(facts: Facts) -> str:
     spent = ", ".join(f"{slot.scope}#{slot.number} spent" for slot in sorted(at.spent, key=lambda s: s.number))
     got = "; ".join(part for part in (seen, spent) if part)
     return f"absent in {len(facts.looks)} reads up to {got}, past every end of its tickets"
-
-
-def still_wanted(record: Record, facts: Facts) -> bool:
-    """The check just before an order-creating send (R4, R20), on a record read after the commit."""
-    return record.intent.desired is Desired.ACTIVE and not facts.blocked and not record.progress.status.terminal

@@ -397,7 +397,7 @@ class Reconciler:
                     prepared = await session.adapter.prepare(command, prep)
             except asyncio.CancelledError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever an adapter raises, nothing was sent: say so and try later
                 return await self._not_prepared(draft, consumed, error, creating)
             if not isinstance(prepared, Ticket):
                 return await self._postponed(draft, consumed, prepared)
@@ -485,7 +485,7 @@ class Reconciler:
                 ack = await session.adapter.submit(row.ticket)
         except asyncio.CancelledError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever an adapter raises, its outcome is unknown until proved (R9)
             await self._failed(intent_id, row, error)
             return draft
         items = session.inbox.setdefault(intent_id, [])

@@ -219,6 +219,9 @@ def _totals(draft: Draft, attempt: Attempt) -> Attempt:
     for fill in draft.record.fills:
         if fill.attempt == attempt.n and not fill.voided:
             base, quote = EXACT.add(base, fill.base), EXACT.add(quote, fill.quote)
+    known = (attempt.booked_base, attempt.booked_quote) == (base, quote)
+    if known and attempt.cum_base >= base and attempt.cum_quote >= quote:
+        return attempt
     return revised(
         attempt,
         booked_base=base,
@@ -234,7 +237,7 @@ def _advance(draft: Draft, old: Attempt, attempt: Attempt, report: OrderReport, 
     _placed(draft, attempt)
     attempt = _applied(draft, old, attempt, report)
     if attempt.venue_status not in _TERMINAL:
-        return revised(attempt, state=AttemptState.LIVE)
+        return attempt if attempt.state is AttemptState.LIVE else revised(attempt, state=AttemptState.LIVE)
     attempt = _ended(attempt, report, source)
     return _closed(draft, attempt) or revised(attempt, state=AttemptState.CLOSING)
 
@@ -251,6 +254,8 @@ def _placed(draft: Draft, attempt: Attempt) -> None:
 def _ended(attempt: Attempt, report: OrderReport, source: Source) -> Attempt:
     ended = report.status.terminal and report.final
     reads_all = ended and report.fills_complete and source in ("lookup", "history", "ack")
+    if (attempt.final or not ended) and (attempt.read_final or not reads_all):
+        return attempt
     return revised(attempt, final=attempt.final or ended, read_final=attempt.read_final or reads_all)
 
 

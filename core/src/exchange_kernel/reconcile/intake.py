@@ -239,9 +239,12 @@ class Intake:
         if report.key is not None and report.key in session.keys:
             intent_id, n = session.keys[report.key]
             session.deliver(intent_id, Reported(n, report, "history"), Priority.RESYNC)
-        elif report.key is not None and report.key.startswith(session.tag):
-            if await session.store.locate(session.account, report.key, (report.id,)) is None:
-                await self._on_lost(report)
+        elif (
+            report.key is not None
+            and report.key.startswith(session.tag)
+            and await session.store.locate(session.account, report.key, (report.id,)) is None
+        ):
+            await self._on_lost(report)
 
     async def _fill(self, fill: Fill) -> None:
         """A fill on its own: its order must be looked at."""

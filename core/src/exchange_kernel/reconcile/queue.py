@@ -37,6 +37,10 @@ class WorkQueue(Protocol):
         """Drop a waiting mark; a key that is being handled keeps its dirty mark."""
         ...
 
+    def pending(self, key: str) -> bool:
+        """Is it being handled, or about to be? A key that waits for its time is not."""
+        ...
+
     async def claim(self, limit: int) -> Sequence[str]:
         """Wait until something is due, then take up to ``limit`` keys, most urgent first."""
         ...
@@ -94,6 +98,9 @@ class MemoryQueue:
     def forget(self, key: str) -> None:
         self._waiting.pop(key, None)
         self._queued.pop(key, None)
+
+    def pending(self, key: str) -> bool:
+        return key in self._running or key in self._queued
 
     async def claim(self, limit: int) -> Sequence[str]:
         while True:

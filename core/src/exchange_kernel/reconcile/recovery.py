@@ -237,7 +237,8 @@ class Recovery:
             new = CreateIntents(session.account, (NewIntent(intent),), "recovery", system=True)
             await session.store.execute(new)
         record = await session.store.record(session.account, intent_id)
-        assert record is not None and report.key is not None
+        assert record is not None
+        assert report.key is not None
         draft = Draft(record, session.clock.now_ms())
         attempt = Attempt(
             n=1,

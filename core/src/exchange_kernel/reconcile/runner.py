@@ -55,6 +55,7 @@ class Runner:
         self._handlers: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(session.settings.concurrency)
         self._idle = asyncio.Condition()
+        self._idle_wanted = 0
         self._snapshots = 0
         self._snapshot_asked = asyncio.Event()
         self._snapshot_done = asyncio.Condition()
@@ -196,8 +197,9 @@ class Runner:
                 again = 0.0
             session.queue.done(intent_id, again)
             self._slots.release()
-            async with self._idle:
-                self._idle.notify_all()
+            if self._idle_wanted:
+                async with self._idle:
+                    self._idle.notify_all()
 
     async def _stream(self) -> None:
         session = self.session
@@ -247,8 +249,12 @@ class Runner:
         if session.recovering:
             await self.recovery.run()
         await self._health("snapshot", True)
-        async with self._idle:
-            await self._idle.wait_for(lambda: not any(key in session.inbox for key in result.marked))
+        self._idle_wanted += 1
+        try:
+            async with self._idle:
+                await self._idle.wait_for(lambda: not any(key in session.inbox for key in result.marked))
+        finally:
+            self._idle_wanted -= 1
         await self.intake.flush()
         self._snapshots += 1
         async with self._snapshot_done:
@@ -271,13 +277,17 @@ class Runner:
             while self._snapshots < wanted:
                 self._snapshot_asked.set()
                 before = self._snapshots
-                await self._snapshot_done.wait_for(lambda: self._snapshots > before)
+                while self._snapshots == before:
+                    await self._snapshot_done.wait()
 
     async def _sweep(self) -> None:
         """Find what is due in SQL: what other processes wrote, and any mark that was lost (R34, S13)."""
         session = self.session
         while True:
             for intent_id in await session.store.due(session.account, session.clock.now_ms(), SWEEP_LIMIT):
+                if session.queue.pending(intent_id):
+                    # In hand already. If it was written by somebody else, it stays due and the next sweep finds it.
+                    continue
                 cached = session.records.get(intent_id)
                 if cached is not None and cached.progress.next_due != 0:
                     session.wrote.add(intent_id)

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 
 from exchange_kernel.clock import Clock, Ids
 from exchange_kernel.models import ZERO, OrderIntent
@@ -249,6 +250,7 @@ class Session:
         return record
 
 
+@lru_cache(maxsize=8)
 def store_tag(store_id: bytes) -> bytes:
     """Four bytes that mark every key a store makes."""
     return hashlib.sha256(b"exk-store:" + store_id).digest()[:4]

@@ -14,7 +14,6 @@ from exchange_kernel.schema import AmountType, Side
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.venue import Cost, Key, Ref, Spec, Ticket, VenueId
 
-
 T = TypeVar("T")
 _Writer = Callable[[object, object], None]
 _Slots = tuple[Callable[[object], tuple[object, ...]], tuple[_Writer, ...], dict[str, _Writer]]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -26,7 +26,7 @@ from exchange_kernel.state.sql.reader import OneRecord, Queries, Query, Reader
 from exchange_kernel.state.sql.sqlite import SqliteBackend
 from exchange_kernel.state.sql.statements import Statements
 from exchange_kernel.state.sql.witness import Testimony, Witness, lost, moved_server
-from exchange_kernel.state.sql.writer import Writer
+from exchange_kernel.state.sql.writer import Writer, Written
 from exchange_kernel.state.stores import IntentStateStore, LiveIntent, SlotUse, Suspicion
 from exchange_kernel.state.unit import Operation, Unit, compact
 from exchange_kernel.venue import VenueId
@@ -89,7 +89,10 @@ class SqlIntentStore(IntentStateStore):
     async def open(self) -> Suspicion | None:
         await self.close()
         cause = await asyncio.to_thread(self._open) if self._threads else self._open()
-        runs = [self._writer.run, *(Reader(session, self._queries).run for session in self._read_sessions)]
+        runs: list[Callable[[Sequence[Any]], Written]] = [
+            self._writer.run,
+            *(Reader(session, self._queries).run for session in self._read_sessions),
+        ]
         if self._threads:
             names = ("exk-store-write", "exk-store-read", "exk-store-scan")
             self._lanes = [Thread(run, self._notify, name) for run, name in zip(runs, names, strict=True)]

@@ -26,6 +26,7 @@ from sqlalchemy import (
     event,
     text,
 )
+
 from exchange_kernel.state.sql.columns import LIVE, REVIVED, UNFINISHED
 
 metadata = MetaData(

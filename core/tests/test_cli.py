@@ -318,6 +318,18 @@ def test_a_store_that_is_not_there_yet_says_who_makes_it(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["exk.yaml"]
 
 
+def test_a_locked_store_is_told_from_a_missing_one(idle: Shell) -> None:
+    """Another process holds the database's lock: one line says so, and the exit code says "not now"."""
+    import sqlite3
+
+    holder = sqlite3.connect(idle.folder / "exk.db", isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    assert "lock" in idle.refused(5, "get", "orders")
+    holder.close()
+    assert idle.ok("get", "orders") == "no orders\n"
+
+
 def test_a_store_from_a_newer_release_is_refused(idle: Shell) -> None:
     """The message says that this program is the older one."""
     import sqlite3
@@ -397,6 +409,20 @@ def test_a_closed_pipe_is_no_error(shell: Shell) -> None:
     done = subprocess.run(command, shell=True, cwd=shell.folder, capture_output=True, text=True)
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+def test_run_can_be_interrupted_while_it_starts(tmp_path: Path) -> None:
+    """Waiting for an account that another process owns does not make it deaf to Ctrl-C."""
+    path = tmp_path / "exk.yaml"
+    path.write_text("accounts: {solo: {venue: paper}}")
+    with Daemon(tmp_path):
+        command = [sys.executable, "-m", "exchange_kernel.cli.main", "run"]
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as second:
+            assert second.stdout is not None
+            assert second.stdout.readline() == b"starting solo\n"
+            second.send_signal(2)
+            out, _ = second.communicate(timeout=9)
+        assert (second.returncode, out) == (0, b"")
 
 
 def test_run_says_what_keeps_every_account_from_starting(tmp_path: Path) -> None:

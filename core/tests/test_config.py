@@ -111,7 +111,8 @@ def test_what_yaml_would_guess_or_choke_on_is_refused(text: str, said: str) -> N
     ("text", "said"),
     [
         ("acounts: {}", "acounts (not shown): is no setting (exk.yaml, line 1, column 1); did you mean accounts?"),
-        ("store: {url: sqlite:///x.db}", "accounts '': is required"),
+        ("store: {url: sqlite:///x.db}", "accounts (nothing): is required"),
+        ("accounts: {}", "accounts (nothing): is required"),
         ("accounts: []", "accounts (a list): must be a mapping"),
         ("accounts: {a: {venu: paper}}", "accounts.a.venue (nothing): is required"),
         ("accounts: {a: {venu: paper}}", "venu looks like it"),
@@ -250,3 +251,14 @@ def test_any_bytes_are_a_configuration_or_a_clear_refusal(raw: bytes) -> None:
     except ExchangeKernelError:
         return
     assert config.accounts is not None
+
+
+def test_the_example_is_complete_and_correct() -> None:
+    """The commented example parses, and shows every setting there is."""
+    path = Path(__file__).resolve().parent.parent.parent / "examples" / "exk.yaml"
+    found = load(path).account("paper_main")
+
+    assert found.limits.complete
+    text = path.read_text()
+    for setting in (*found.__dataclass_fields__, *found.limits.__dataclass_fields__, *found.drift.__dataclass_fields__):
+        assert setting == "name" or f"{setting}:" in text, setting

@@ -77,7 +77,7 @@ def broken(folder: Path) -> Callable[[], None]:
         file.write_bytes(os.urandom(8192))
 
     def repair() -> None:
-        for file in folder.glob("exk.db*"):
+        for file in {*folder.glob("exk.db*")} - {*good}:
             file.unlink()
         for file, content in good.items():
             file.write_bytes(content)
@@ -372,6 +372,21 @@ def test_a_venue_that_is_down_raises_and_leaves_the_journal(tmp_path: Path) -> N
         with pytest.raises(Unavailable):
             await stage.panic()
         assert journal_path(stage.config.state_dir, "a").read_text().startswith('{"at":')
+
+    asyncio.run(run())
+
+
+def test_a_journal_that_cannot_be_written_does_not_keep_orders_alive(tmp_path: Path) -> None:
+    """The orders go all the same, and the result says that the next start may not be halted."""
+
+    async def run() -> None:
+        stage = Stage(tmp_path)
+        await stage.place(1)
+        stage.config.state_dir.write_text("a file stands where the folder should be")
+        result = await stage.panic()
+        assert (len(result.canceled), result.doubt) == (1, "")
+        assert "exists" in result.journal
+        assert not stage.exchange.account("a").open
 
     asyncio.run(run())
 

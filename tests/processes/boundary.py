@@ -47,16 +47,22 @@ def describe(operation: Any) -> str:
 
 
 class StoreBoundary:
-    """A store whose writes are touched before they begin and after they are answered."""
+    """A store whose writes are touched before they begin and after they are answered. ``writing``: how many are under
+    way right now."""
 
     def __init__(self, inner: IntentStateStore, touch: Touch) -> None:
         self.inner = inner
+        self.writing = 0
         self._touch = touch
 
     async def execute(self, operation: Any) -> Any:
         name = describe(operation)
         await self._touch(f"before {name}", operation)
-        result = await self.inner.execute(operation)
+        self.writing += 1
+        try:
+            result = await self.inner.execute(operation)
+        finally:
+            self.writing -= 1
         await self._touch(f"after {name}", operation)
         return result
 

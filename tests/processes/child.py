@@ -3,7 +3,8 @@ tests.processes.child``
 is a nursery: it has imported everything and forks one such process for every line of orders it gets.
 
 What a process says goes to its own file, one line each, before anything else happens: ``ack NAME`` when a command was
-answered, ``fenced`` when another process took its account, ``settled JSON`` when every intent is where it is wanted.
+answered, ``owns`` when it has the account, ``fenced`` when another process took it, ``settled JSON`` when every intent
+is where it is wanted.
 """
 
 from __future__ import annotations
@@ -65,12 +66,14 @@ class Trader:
         self._orders = orders
         self._passed: Counter[str] = Counter()
         self._out = os.open(orders["out"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        store = SqlIntentStore(orders["store"])
+        self._going = asyncio.Event()
+        self._going.set()
+        self._store = StoreBoundary(SqlIntentStore(orders["store"]), self._touch)
         config = {"connect": f"127.0.0.1:{orders['port']}", "timeout_ms": 3_000}
         self.kernel = Kernel(
             ACCOUNT,
             AdapterBoundary(PaperAdapter(), self._touch),  # type: ignore[arg-type]
-            StoreBoundary(store, self._touch),  # type: ignore[arg-type]
+            self._store,  # type: ignore[arg-type]
             venue="paper",
             venue_config=config,
             secrets={"secret": "s3cret"},
@@ -83,20 +86,35 @@ class Trader:
         os.write(self._out, f"{line}\n".encode())
 
     async def _touch(self, label: str, subject: Any) -> None:
+        await self._going.wait()
         self._passed[label] += 1
-        if label == self._orders["label"] and self._passed[label] == self._orders["passage"]:
-            self.say(f"at {label}")
-            os.kill(os.getpid(), signal.Signals[self._orders["signal"]])
+        if label != self._orders["label"] or self._passed[label] != self._orders["passage"]:
+            return
+        if self._orders["signal"] == "SIGSTOP":
+            # Stopped within a transaction it would keep SQLite's only write lock from everybody, its successor included.
+            self._going.clear()
+            while self._store.writing:
+                await asyncio.sleep(0)
+        self.say(f"at {label}")
+        os.kill(os.getpid(), signal.Signals[self._orders["signal"]])
+        self._going.set()
 
     async def run(self) -> None:
         """Declare everything, under the same ids in every process; then look until it is settled."""
         logging.getLogger("exchange_kernel").addHandler(_Fenced(self))
         await self.kernel.start()
+        owning = asyncio.create_task(self._own())
         await asyncio.gather(*(self._trade(name) for name in PLACED))
         while not (states := await self._settled()):
             await asyncio.sleep(0.02)
         self.say(f"settled {json.dumps(states)}")
+        await owning
         await asyncio.Event().wait()
+
+    async def _own(self) -> None:
+        while not (session := self.kernel._session) or not session.epoch:
+            await asyncio.sleep(0.02)
+        self.say("owns")
 
     async def _trade(self, name: str) -> None:
         await self._command(f"place {name}", lambda: self.kernel.place_order(PLACED[name], name.replace(" ", "-")))
@@ -119,7 +137,7 @@ class Trader:
             return
 
     async def _worked(self, name: str) -> None:
-        while (await self.kernel.get_order_state(name)).status in (IntentStatus.PENDING, IntentStatus.SUBMITTING):
+        while not (await self.kernel.get_order_state(name)).observed_generation:
             await asyncio.sleep(0.01)
 
     async def _settled(self) -> dict[str, Any] | None:

@@ -163,10 +163,10 @@ class Trial:
         """A trader dies at the label; the next one finishes its work."""
         pid = await self.trader(label, passage)
         await until(
-            lambda: pid in self.nursery.ended or self.settled(1),
-            f"died at {label}; it said {self.said(1)}, {self.folder}",
+            lambda: pid in self.nursery.ended,
+            f"died at passage {passage} of {label}; it said {self.said(1)}, see {self.folder}",
         )
-        assert f"at {label}" in self.said(1), f"never came to passage {passage} of {label}: {self.said(1)}"
+        assert f"at {label}" in self.said(1), f"died elsewhere: {self.said(1)}, see {self.folder}"
         await until(lambda: self.nursery.ended.get(pid) == -signal.SIGKILL, "died by SIGKILL")
         await self.trader()
         await self.judge(await self.wait_settled(2), (1, 2))
@@ -177,23 +177,13 @@ class Trial:
         pid = await self.trader(label, passage, "SIGSTOP")
         await until(lambda: pid in self.nursery.stopped, f"stopped at {label}; it said {self.said(1)}")
         await self.trader(standby=True)
-        if early:
-            owner = await self.owner()
-            await until_async(self.owner, lambda now: now != owner, "taken over")
-        else:
+        await until(lambda: "owns" in self.said(2), f"taken over; the standby said {self.said(2)}, see {self.folder}")
+        if not early:
             await self.wait_settled(2)
         os.kill(pid, signal.SIGCONT)
         await until(lambda: "fenced" in self.said(1), f"the zombie noticed; it said {self.said(1)}")
         await self.wait_settled(1)
         await self.judge(await self.wait_settled(2), (1, 2))
-
-    async def owner(self) -> int:
-        """The epoch of the account."""
-        store = SqlIntentStore(self.store)
-        await store.open()
-        lease = await store.lease(ACCOUNT)
-        await store.close()
-        return lease.epoch if lease is not None else 0
 
     async def judge(self, report: dict[str, Any], traders: tuple[int, ...]) -> None:
         """By the venue's ledger: one order each, never too much, everything booked, nothing of ours unknown."""
@@ -235,13 +225,3 @@ class Trial:
     def _clients(store_id: bytes) -> dict[str, tuple[str, int]]:
         names = [name.replace(" ", "-") for name in PLACED]
         return {client_id(make_key(store_id, ACCOUNT, name, n)): (name, n) for name in names for n in range(1, 12)}
-
-
-async def until_async(read: Callable[[], Any], good: Callable[[Any], bool], what: str) -> None:
-    """Wait until what is read from elsewhere is good."""
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while not good(await read()):
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"not within {PATIENCE_S} s: {what}") from None

@@ -12,7 +12,9 @@ import pytest
 
 from tests.processes.parent import Nursery, Trial, venue
 
-AT_ONCE = 4
+from exchange_kernel.testing.servers import PostgresServer
+
+AT_ONCE = 6
 Point = tuple[str, int]
 
 
@@ -118,3 +120,26 @@ def test_killed_at_every_point_nothing_is_lost_or_doubled(path: str, tmp_path: P
 def test_stopped_past_its_lease_a_process_does_no_harm_when_it_goes_on(part: int, tmp_path: Path) -> None:
     """SIGSTOP, a standby process takes over, SIGCONT: the zombie notices, and has sent nothing that counts twice."""
     asyncio.run(all_of(tmp_path, [], [stop(*point) for point in STOPS[part::2]]))
+
+
+ON_POSTGRES: list[Callable[[Trial], Awaitable[None]]] = [
+    kill(("after commit of declare", 1)),
+    kill(("after commit of place", 1)),
+    kill(("sent place", 1)),
+    kill(("before record of place", 2)),
+    kill(("sent amend", 1)),
+    kill(("after commit of cancel", 1)),
+    stop("before commit of place", 1, False),
+    stop("before send of place", 1, True),
+    stop("after send of amend", 1, False),
+]
+
+
+def test_the_same_holds_on_postgresql(postgres: PostgresServer, tmp_path: Path) -> None:
+    """A choice of deaths and pauses, with the truth in a PostgreSQL that several processes use at once."""
+    urls = [postgres.new_database() for _ in ON_POSTGRES]
+    try:
+        asyncio.run(all_of(tmp_path, urls, ON_POSTGRES))
+    finally:
+        for url in urls:
+            postgres.drop_database(url)

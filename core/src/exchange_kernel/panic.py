@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from exchange_kernel.clock import Clock, Ids
 from exchange_kernel.errors import ExchangeKernelError, NoEffect, RateLimited, Unavailable
@@ -28,7 +30,7 @@ class PanicResult:
 
     ``canceled``: the venue took the cancel. ``left``: open at the last look, foreign ones not counted. ``foreign``:
     open and not ours. ``errors``: what went wrong on the way. ``doubt``: why something of ours may be open, or come to
-    be, all the same; "" when the venue's own answer excludes it.
+    be, all the same; "" when the venue's own answer excludes it. ``journal``: why it could not be written, or "".
     """
 
     canceled: tuple[str, ...]
@@ -36,6 +38,7 @@ class PanicResult:
     foreign: tuple[str, ...]
     errors: tuple[str, ...]
     doubt: str
+    journal: str = ""
 
 
 def journal_path(state_dir: Path, account: str) -> Path:
@@ -44,22 +47,37 @@ def journal_path(state_dir: Path, account: str) -> Path:
 
 
 class Journal:
-    """An append-only local file, synced line by line: the only memory a panic needs."""
+    """An append-only local file, synced line by line: the only memory a panic needs.
+
+    A full disk must not keep orders from being cancelled: what could not be written is kept in ``error``.
+    """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
         self._clock = clock
+        self._file: IO[str] | None = None
+        self.error = ""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            self.error = str(error)
 
     def write(self, **entry: object) -> None:
         """Append one entry and sync it."""
-        self._file.write(json.dumps({"at": self._clock.now_ms(), **entry}, separators=(",", ":")) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps({"at": self._clock.now_ms(), **entry}, separators=(",", ":")) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self.error = self.error or str(error)
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
 
 
 async def nothing_runs() -> str:
@@ -88,8 +106,7 @@ async def panic(
     (R22), liquidations excepted. Needs no store. ``quiet`` returns once no kernel of the account sends any more, or
     says why that is not sure; orders under way by then are waited for, as long as a request can live at this venue.
 
-    Raises OSError when the journal cannot be written, and NotAuthorized, Unavailable or ConfigError when the venue
-    cannot be reached at all; nothing was cancelled then.
+    Raises NotAuthorized, Unavailable or ConfigError when the venue cannot be reached at all: nothing was cancelled.
     """
     journal = Journal(journal_path(state_dir, account), clock)
     try:
@@ -105,7 +122,7 @@ async def panic(
         )
     finally:
         journal.close()
-    return result
+    return replace(result, journal=journal.error)
 
 
 class _Panic:

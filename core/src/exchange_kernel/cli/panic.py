@@ -91,8 +91,11 @@ async def _one(
         return False
     for line in _report(result):
         click.echo(f"{name}: {clean(line)}")
-    click.echo(f"{name}: halted by {clean(actor)}; journal {clean(journal_path(config.state_dir, account.name))}")
-    return not result.doubt
+    if result.journal:
+        click.echo(f"{name}: NO JOURNAL, its next start may not be halted: {clean(result.journal)}")
+    else:
+        click.echo(f"{name}: halted by {clean(actor)}; journal {clean(journal_path(config.state_dir, account.name))}")
+    return not result.doubt and not result.journal
 
 
 def _report(result: PanicResult) -> list[str]:

@@ -38,6 +38,9 @@ async def command(config_path: Path, standby: bool, log_level: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     platform = Platform(load(config_path), standby=standby, actor="run")
+    click.echo(f"starting {', '.join(clean(name) for name in platform)}")
+    if not await _started(platform, stop):
+        return
     async with platform:
         told: set[str] = set()
         while not stop.is_set():
@@ -51,6 +54,20 @@ async def command(config_path: Path, standby: bool, log_level: str) -> None:
                 continue
         click.echo("stopping")
     click.echo("stopped")
+
+
+async def _started(platform: Platform, stop: asyncio.Event) -> bool:
+    """Start, unless told to stop before that is done. Raises what keeps the store from opening."""
+    starting, stopping = asyncio.create_task(platform.start()), asyncio.create_task(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+    stopping.cancel()
+    try:
+        await starting
+    except asyncio.CancelledError:
+        return False
+    return True
 
 
 async def _tell(platform: Platform, told: set[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from exchange_kernel.config.reference import Reference, is_reference
-from exchange_kernel.config.section import Section
+from exchange_kernel.config.section import Described, Section
 from exchange_kernel.config.settings import AccountConfig, Config, Drift
 from exchange_kernel.config.strict_yaml import MAX_BYTES, Node, read
 from exchange_kernel.errors import ConfigError, Unsupported
@@ -49,10 +49,11 @@ def parse(raw: bytes, path: Path) -> Config:
     state_dir = folder / Path(top.text("state_dir", ".exk")).expanduser()
     accounts = top.section("accounts")
     top.done()
-    if accounts is None:
-        raise ConfigError("accounts", "", f"is required ({path.name})", "list at least one account")
+    named = [] if accounts is None else _named(accounts)
+    if not named:
+        raise ConfigError("accounts", Described("(nothing)"), f"is required ({path.name})", "list at least one account")
     return Config(
-        accounts={name: _account(name, section, folder) for name, section in _named(accounts)},
+        accounts={name: _account(name, section, folder) for name, section in named},
         store=_store_url(store, folder),
         state_dir=state_dir,
         path=path,

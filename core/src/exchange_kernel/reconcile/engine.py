@@ -440,7 +440,7 @@ class Reconciler:
         if not creating or draft.record.live is not None:
             watch.query_at = max(watch.query_at, at)
         draft.condition(Condition("Degraded", code_of(error), f"prepare failed: {error}"[:200], draft.now))
-        if draft.record.live is not None and creating:
+        if draft.record.live is not None and creating and isinstance(error, (Rejected, InvalidOrder)):
             draft.progress(amend_refused=draft.record.intent.generation)
         return await self._commit(draft, consumed)
 

@@ -104,8 +104,18 @@ class Intake:
     async def _voided(self, event: FillVoided) -> None:
         session = self.session
         owner = await session.store.fill_owner(session.account, event.id)
+        if owner is None:
+            owner = self._waiting_fill(event.id)
         if owner is not None:
             session.deliver(owner[0], Voided(owner[1], event))
+
+    def _waiting_fill(self, fill_id: str) -> tuple[str, int] | None:
+        """The intent whose inbox holds this fill, not yet committed."""
+        for intent_id, items in self.session.inbox.items():
+            for item in items:
+                if isinstance(item, Reported) and any(fill.id == fill_id for fill in item.report.fills):
+                    return intent_id, item.n
+        return None
 
     async def _foreign_order(self, report: OrderReport) -> None:
         session = self.session

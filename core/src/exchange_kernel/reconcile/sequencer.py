@@ -7,7 +7,7 @@ from exchange_kernel.errors import ExchangeKernelError
 from exchange_kernel.reconcile.numbers import Numbers
 from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.session import Session
-from exchange_kernel.state.rows import TicketKind
+from exchange_kernel.state.rows import CREATING
 
 
 class Sequencer:
@@ -42,7 +42,7 @@ class Sequencer:
         if record is None or not session.owned:
             return
         rows = [r for r in record.tickets_of(n) if r.ticket.slot is not None and r.ticket.slot.number == number]
-        if rows and rows[-1].kind is not TicketKind.PLACE:
+        if rows and rows[-1].kind not in CREATING:
             try:
                 await session.adapter.submit(rows[-1].ticket)
             except ExchangeKernelError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -21,12 +21,12 @@ from exchange_kernel.state.rows import AccountRow, EventRow, Lease, PositionRow,
 from exchange_kernel.state.sql import schema
 from exchange_kernel.state.sql.backend import Cursor, Session
 from exchange_kernel.state.sql.engine import backend_of, engine_of
-from exchange_kernel.state.sql.lanes import Inline, Lane, Thread
+from exchange_kernel.state.sql.lanes import Inline, Lane, Run, Thread
 from exchange_kernel.state.sql.reader import OneRecord, Queries, Query, Reader
 from exchange_kernel.state.sql.sqlite import SqliteBackend
 from exchange_kernel.state.sql.statements import Statements
 from exchange_kernel.state.sql.witness import Testimony, Witness, lost, moved_server
-from exchange_kernel.state.sql.writer import Writer, Written
+from exchange_kernel.state.sql.writer import Writer
 from exchange_kernel.state.stores import IntentStateStore, LiveIntent, SlotUse, Suspicion
 from exchange_kernel.state.unit import Operation, Unit, compact
 from exchange_kernel.venue import VenueId
@@ -89,10 +89,8 @@ class SqlIntentStore(IntentStateStore):
     async def open(self) -> Suspicion | None:
         await self.close()
         cause = await asyncio.to_thread(self._open) if self._threads else self._open()
-        runs: list[Callable[[Sequence[Any]], Written]] = [
-            self._writer.run,
-            *(Reader(session, self._queries).run for session in self._read_sessions),
-        ]
+        runs: list[Run] = [self._writer.run]
+        runs += [Reader(session, self._queries).run for session in self._read_sessions]
         if self._threads:
             names = ("exk-store-write", "exk-store-read", "exk-store-scan")
             self._lanes = [Thread(run, self._notify, name) for run, name in zip(runs, names, strict=True)]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from exchange_kernel.models import IntentStatus
+from exchange_kernel.state.rows import AttemptState
 from tests.interleavings.desk import Desk, buy, play
 from tests.interleavings.venues import FillsLater
 from tests.simulation.adapters import ShortFence
 
-from exchange_kernel.models import IntentStatus
-from exchange_kernel.state.rows import AttemptState
-
 
 def test_a_fill_between_the_terminal_report_and_the_last_fill_is_waited_for() -> None:
-    """The venue says the order is over and executed; until the fills themselves are booked the intent is not finished."""
+    """The venue says the order is over and executed; until the fills themselves are booked the intent is not
+    finished."""
 
     async def scene(desk: Desk) -> None:
         venues: list[FillsLater] = []
@@ -59,8 +59,11 @@ def test_no_remainder_is_placed_before_the_final_fills_are_known() -> None:
         process = await desk.start(adapter=late)
         await process.kernel.place_order(buy("1"), "a")
         await desk.reaches("a", IntentStatus.WORKING)
-        desk.trade("0.4")
+        hold = process.points.hold("before send of cancel")
         await process.kernel.modify_order("a", buy("1", "49500"))
+        await hold.reached()
+        desk.trade("0.4")
+        hold.release()
         await desk.until(lambda: not any(order.live for order in desk.orders("a")))
         for _ in range(3):
             await process.kernel.force_reconciliation()
@@ -81,7 +84,7 @@ def test_late_evidence_against_a_dead_attempt_is_booked_and_taken_back() -> None
 
     async def scene(desk: Desk) -> None:
         process = await desk.start(adapter=ShortFence)
-        desk.exchange.faults.once("late", "order", ms=1_950)
+        desk.exchange.faults.once("late", "order", ms=5_800)
         await process.kernel.place_order(buy("1"), "a")
         await desk.until(lambda: desk.arrivals("a", 2) and desk.arrivals("a", 1), what="both arrived")
 
@@ -95,7 +98,7 @@ def test_late_evidence_against_a_dead_attempt_is_booked_and_taken_back() -> None
         record = await desk.reaches("a", IntentStatus.FILLED)
         assert record.progress.filled_base == Decimal(1)
 
-    play(scene, window_ms=3_000)
+    play(scene, window_ms=6_000)
 
 
 def test_late_evidence_against_a_finished_intent_is_booked_and_shown() -> None:
@@ -104,8 +107,9 @@ def test_late_evidence_against_a_finished_intent_is_booked_and_shown() -> None:
 
     async def scene(desk: Desk) -> None:
         process = await desk.start(adapter=ShortFence)
-        desk.exchange.faults.once("late", "order", ms=2_900)
+        desk.exchange.faults.once("late", "order", ms=5_800)
         await process.kernel.place_order(buy("1", "50010"), "a")
+        await desk.until(lambda: desk.exchange.faults.counts["late"])
         await process.kernel.cancel_order("a")
         await desk.reaches("a", IntentStatus.CANCELED)
         assert desk.arrivals("a", 1) == 0
@@ -124,4 +128,4 @@ def test_late_evidence_against_a_finished_intent_is_booked_and_shown() -> None:
         [position] = await process.kernel.get_positions()
         assert position.amount == Decimal("0.4")
 
-    play(scene, window_ms=3_000)
+    play(scene, window_ms=6_000)

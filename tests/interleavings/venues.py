@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-from exchange_kernel.schema import MarketCapabilities
+from exchange_kernel.schema import MarketCapabilities, Support, SupportLevel
 from exchange_kernel.venue import Ack, Found, OrderReport
 
 
@@ -44,7 +44,8 @@ class Timeless(Venue):
 
     @staticmethod
     def _without(had: MarketCapabilities) -> MarketCapabilities:
-        return replace(had, features={name: s for name, s in had.features.items() if name not in ("day", "gtd")})
+        lacking = dict.fromkeys(("day", "gtd"), Support(SupportLevel.UNSUPPORTED))
+        return replace(had, features={**had.features, **lacking})
 
 
 class FillsLater(Venue):

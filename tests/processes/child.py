@@ -91,7 +91,8 @@ class Trader:
         if label != self._orders["label"] or self._passed[label] != self._orders["passage"]:
             return
         if self._orders["signal"] == "SIGSTOP":
-            # Stopped within a transaction it would keep SQLite's only write lock from everybody, its successor included.
+            # Stopped within a transaction it would keep SQLite's only write lock from everybody, its successor
+            # included.
             self._going.clear()
             while self._store.writing:
                 await asyncio.sleep(0)

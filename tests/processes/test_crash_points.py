@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.parent import Nursery, Trial, venue
-
 from exchange_kernel.testing.servers import PostgresServer
+from tests.processes.parent import Nursery, Trial, venue
 
 AT_ONCE = 6
 Point = tuple[str, int]

@@ -196,6 +196,8 @@ class World:
             intent_id = operation.before.intent.intent_id
             fresh = operation.after.tickets[len(operation.before.tickets) :]
             creating = any(row.kind in CREATING for row in fresh)
+            for row in fresh:
+                self.key_owner.setdefault(row.ticket.key, (intent_id, row.attempt))
             if creating:
                 stored = await inner.record(ACCOUNT, intent_id)
                 desired = stored.intent.desired
@@ -245,8 +247,6 @@ class World:
             self.keyed.add(name)
             for n in range(1, INTENT_KEYS):
                 self.key_owner[make_key(self.store_id, ACCOUNT, name, n)] = (name, n)
-                for seq in range(2, 8):
-                    self.key_owner[make_key(self.store_id, ACCOUNT, name, n, "amend", seq)] = (name, n)
         return self.key_owner.get(key)
 
     def check_venue(self) -> None:
@@ -428,7 +428,7 @@ class World:
     async def unsettled(self, _: Any) -> list[str]:
         """Liveness: each intent ends terminal, working as wanted, or parked with a reason (L1, L6, L7)."""
         store = await self.current()
-        out = []
+        out = await self.open_numbers(store)
         for intent, progress in await store.intents(ACCOUNT):
             record = await store.record(ACCOUNT, intent.intent_id)
             status = progress.status
@@ -505,14 +505,16 @@ class World:
         await self.check_log(store)
 
     async def check_numbers(self, store: Any) -> None:
+        for text in await self.open_numbers(store):
+            self.violated("S9", text)
+
+    async def open_numbers(self, store: Any) -> list[str]:
+        """Sequence numbers that were committed and that the venue has not seen used (S9)."""
         if self.exchange.chain is None or self.plan.fence != "sequence":
-            return
-        account = self.exchange.account(ACCOUNT)
-        for use in await store.slots(f"paper:sim:{ACCOUNT}", 0):
-            if use.slot.number >= account.number:
-                self.violated(
-                    "S9", f"number {use.slot.number} was committed and neither used nor burnt ({account.number})"
-                )
+            return []
+        free = self.exchange.account(ACCOUNT).number
+        uses = await store.slots(f"paper:sim:{ACCOUNT}", free)
+        return [f"number {use.slot.number} was committed and neither used nor burnt ({free})" for use in uses]
 
     async def check_log(self, store: Any) -> None:
         terminal: dict[str, str] = {}

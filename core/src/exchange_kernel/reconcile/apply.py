@@ -19,7 +19,8 @@ from exchange_kernel.events import (
     OrderRejected,
 )
 from exchange_kernel.models import ZERO, Desired, IntentStatus
-from exchange_kernel.reconcile.decide import CloseDead, CloseForgotten, Decision, Finish, Park, ended_by_us
+from exchange_kernel.reconcile.decide import ended_by_us
+from exchange_kernel.reconcile.decisions import CloseDead, CloseForgotten, Decision, Finish, Park
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.schema import AmountType
 from exchange_kernel.schema.numbers import EXACT

@@ -8,6 +8,20 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from exchange_kernel.models import Desired, IntentStatus
+from exchange_kernel.reconcile.decisions import (
+    AmendOrder,
+    BurnNumber,
+    CancelOrder,
+    CloseDead,
+    CloseForgotten,
+    Decision,
+    Finish,
+    Park,
+    Query,
+    Resend,
+    Submit,
+    Wait,
+)
 from exchange_kernel.reconcile.proof import Look, provable, proves_dead
 from exchange_kernel.schema import TimeInForce
 from exchange_kernel.schema.numbers import EXACT
@@ -16,88 +30,6 @@ from exchange_kernel.venue import Opened, VenueStatus
 
 NO_EFFECT_CODES = frozenset({"NotSent", "RateLimited", "ClockSkew"})
 """Definite, and nobody's fault: an attempt that ended so does not count against ``max_attempts``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """Open attempt ``n`` for ``amount`` (in the order's own unit)."""
-
-    n: int
-    amount: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class AmendOrder:
-    """Change the working order natively; ``amount`` is its new total."""
-
-    attempt: Attempt
-    amount: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class CancelOrder:
-    """Cancel at the venue. ``instead_of``: use up the very slot of this ticket."""
-
-    attempt: Attempt
-    why: str
-    instead_of: TicketRow | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Resend:
-    """Send these identical bytes again: their fence makes repetition harmless."""
-
-    attempt: Attempt
-    row: TicketRow
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Look the attempt up at the venue."""
-
-    attempt: Attempt
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class CloseDead:
-    """The attempt never existed and never will: proved."""
-
-    attempt: Attempt
-    proof: str
-
-
-@dataclass(frozen=True, slots=True)
-class CloseForgotten:
-    """Seen once, and now absent from a complete snapshot and complete fill history: over, with the fills booked."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The intent is over."""
-
-    status: IntentStatus
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Park:
-    """Only an operator can go on."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to do until ``until`` (local ms; None: until something happens)."""
-
-    until: int | None
-    reason: str = ""
-
-
-Decision = Submit | AmendOrder | CancelOrder | Resend | Query | CloseDead | CloseForgotten | Finish | Park | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +259,9 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
         return _query(live, "fills are missing", facts)
     pending = [row for row in unsettled if stale or row.kind is not TicketKind.PLACE]
     if pending and (not urgent or _reduces(pending, total)):
+        burn = _unwanted_number(live, pending, record, facts)
+        if burn is not None:
+            return burn
         again = _resendable(pending, record, facts)
         if again is None and facts.looked and not facts.blocked and _beyond_proof(pending, record):
             return _end(
@@ -345,6 +280,22 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
         if not urgent:
             return _look_until(live, "backing off", facts.not_before, facts)
     return _end(live, unsettled, "to be replaced", facts)
+
+
+def _unwanted_number(live: Attempt, rows: list[TicketRow], record: Record, facts: Facts) -> Decision | None:
+    """An amendment that holds a sequence number and may not be sent any more: its number is used up without it."""
+    for row in rows:
+        slot = row.ticket.slot
+        wanted = row.generation == record.intent.generation and not facts.blocked and sendable(row, facts)
+        if row.kind is not TicketKind.AMEND or slot is None or wanted:
+            continue
+        if facts.now < facts.resend_at or not facts.looked:
+            return None
+        newest = [r for r in record.tickets_of(live.n) if r.ticket.slot == slot][-1]
+        if newest.kind is TicketKind.BURN and sendable(newest, facts):
+            return Resend(live, newest)
+        return BurnNumber(live, newest)
+    return None
 
 
 def _beyond_proof(rows: list[TicketRow], record: Record) -> bool:
@@ -367,9 +318,11 @@ def _reduces(rows: list[TicketRow], total: Decimal) -> bool:
 
 def _end(live: Attempt, unsettled: list[TicketRow], why: str, facts: Facts) -> Decision:
     """Cancel it, and look as long as that has not been seen to work (R21)."""
-    numbered = [row for row in unsettled if row.kind is TicketKind.CANCEL and row.ticket.slot is not None]
-    newest = numbered[-1] if numbered else None
-    if newest is not None and sendable(newest, facts):
+    numbered = [row for row in unsettled if row.kind is not TicketKind.PLACE and row.ticket.slot is not None]
+    newest = numbered[0] if numbered else None
+    if newest is not None:
+        newest = [row for row in numbered if row.ticket.slot == newest.ticket.slot][-1]
+    if newest is not None and newest.kind is not TicketKind.AMEND and sendable(newest, facts):
         if facts.now >= facts.resend_at:
             return Resend(live, newest)
         return _look_until(live, "its cancel holds a sequence number", facts.resend_at, facts)

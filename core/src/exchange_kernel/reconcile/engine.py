@@ -16,6 +16,7 @@ from typing import Literal
 from exchange_kernel.errors import (
     AccountHalted,
     CommitUnknown,
+    ExchangeKernelError,
     InvalidOrder,
     KeyTaken,
     LimitExceeded,
@@ -32,17 +33,16 @@ from exchange_kernel.errors import (
 from exchange_kernel.events import OrderRecorded, OrderSubmitted
 from exchange_kernel.models import ZERO, Condition, IntentStatus
 from exchange_kernel.reconcile.apply import apply, finish, notional, park, refresh
-from exchange_kernel.reconcile.decide import (
+from exchange_kernel.reconcile.decide import Facts, decide, remaining
+from exchange_kernel.reconcile.decisions import (
     AmendOrder,
+    BurnNumber,
     CancelOrder,
-    Facts,
     Park,
     Query,
     Resend,
     Submit,
     Wait,
-    decide,
-    remaining,
 )
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.numbers import Numbers
@@ -55,6 +55,7 @@ from exchange_kernel.venue import (
     FOREVER,
     Absent,
     Amend,
+    Burn,
     Cancel,
     Command,
     Found,
@@ -125,6 +126,8 @@ class Reconciler:
                     draft = await self._amend(draft, decision, consumed)
                 case CancelOrder():
                     draft = await self._cancel(draft, decision, consumed)
+                case BurnNumber():
+                    draft = await self._burn(draft, decision, consumed)
                 case Resend():
                     draft = await self._resend(draft, decision, consumed)
         if draft.dirty:
@@ -170,7 +173,7 @@ class Reconciler:
         blocked = self.session.blocked()
         if blocked and reason == blocked:
             draft.condition(Condition("Halted", "Blocked", reason, draft.now))
-        elif not blocked:
+        elif not blocked and not _limited(draft.record):
             draft.clear_condition("Halted")
 
     def _facts(self, record: Record) -> Facts:
@@ -323,6 +326,7 @@ class Reconciler:
                 ids=ticket.ids,
             )
             draft.put_attempt(attempt)
+            draft.clear_condition("Halted")
             draft.emit(
                 OrderSubmitted,
                 attempt=decision.n,
@@ -340,7 +344,7 @@ class Reconciler:
         session, record = self.session, draft.record
         attempt, generation = decision.attempt, record.intent.generation
         seq = _next_seq(record, attempt.n)
-        key = session.key(record.intent.intent_id, attempt.n, "amend", seq)
+        key = session.key(record.intent.intent_id, attempt.n, "amend", seq, session.epoch)
         try:
             spec = session.adapter.check(self._spec(record, decision.amount, like=attempt.spec), attempt.spec).spec
         except (InvalidOrder, NoEffect) as error:
@@ -350,6 +354,7 @@ class Reconciler:
         value = notional(spec, spec.amount - attempt.booked, self._price(record)) or ZERO
 
         def enter(ticket: Ticket, now: int) -> TicketRow:
+            draft.clear_condition("Halted")
             draft.emit(OrderRecorded, what=f"amend {seq} to generation {generation}")
             draft.progress(reserved=max(value, record.progress.reserved))
             return TicketRow(attempt.n, seq, TicketKind.AMEND, generation, ticket, committed_at=now, spec=spec)
@@ -360,7 +365,7 @@ class Reconciler:
         session, record = self.session, draft.record
         attempt = decision.attempt
         seq = _next_seq(record, attempt.n)
-        key = session.key(record.intent.intent_id, attempt.n, "cancel", seq)
+        key = session.key(record.intent.intent_id, attempt.n, "cancel", seq, session.epoch)
         watch = session.watch(record.intent.intent_id)
         watch.cancels += 1
         watch.cancel_at = session.clock.now_ms() + session.backoff_ms(watch.cancels)
@@ -373,6 +378,28 @@ class Reconciler:
         return await self._command(
             draft, consumed, Cancel(key, record.ref(attempt)), enter_row=enter, instead_of=before
         )
+
+    async def _burn(self, draft: Draft, decision: BurnNumber, consumed: int) -> Draft:
+        """Use up a sequence number whose ticket may not be sent any more (R26, R27)."""
+        session, record = self.session, draft.record
+        attempt, row = decision.attempt, decision.row
+        slot = row.ticket.slot
+        assert slot is not None
+        seq = _next_seq(record, attempt.n)
+        key = session.key(record.intent.intent_id, attempt.n, "burn", seq, session.epoch)
+        watch = session.watch(record.intent.intent_id)
+        watch.resends += 1
+        watch.resend_at = watch.cancel_at = session.clock.now_ms() + session.backoff_ms(watch.resends)
+
+        def enter(ticket: Ticket, now: int) -> TicketRow:
+            draft.emit(OrderRecorded, what=f"burn number {slot.number}")
+            return TicketRow(attempt.n, seq, TicketKind.BURN, attempt.generation, ticket, committed_at=now)
+
+        return await self._command(draft, consumed, Burn(key, slot), enter_row=enter, instead_of=row.ticket)
+
+    async def free_number(self, record: Record, n: int, row: TicketRow) -> None:
+        """The sequencer's way: burn a number that no intent will use any more. Raises StoreError."""
+        await self._burn(Draft(record, self.session.clock.now_ms()), BurnNumber(record.attempt(n), row), 0)
 
     async def _command(
         self,
@@ -427,6 +454,8 @@ class Reconciler:
         """``prepare`` failed: nothing was sent, nothing is reserved."""
         session = self.session
         intent_id = draft.record.intent.intent_id
+        if not isinstance(error, (ExchangeKernelError, TimeoutError)):
+            log.error("prepare for %s at %s: the adapter failed", intent_id, session.account, exc_info=error)
         if isinstance(error, NotAuthorized):
             await self._stop_account(error)
         if isinstance(error, (Rejected, Unsupported)) and creating and draft.record.live is None:
@@ -564,6 +593,11 @@ class Reconciler:
         session = self.session
         session.halted = f"NotAuthorized: {error}"
         await session.store.execute(SetHalt(session.account, True, "kernel", session.halted[:200]))
+
+
+def _limited(record: Record) -> bool:
+    """Was its last try refused by a limit of the account? That stays to be seen until one is admitted."""
+    return any(c.type == "Halted" and c.reason == LimitExceeded.__name__ for c in record.progress.conditions)
 
 
 def _next_seq(record: Record, n: int) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from exchange_kernel.errors import RateLimited, Unavailable
-from exchange_kernel.events import OrderParked, RecoveryFinished, RecoveryStarted
+from exchange_kernel.events import IntentCreated, IntentModified, OrderParked, RecoveryFinished, RecoveryStarted
 from exchange_kernel.models import Condition, IntentStatus, OrderIntent
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.intake import Intake
@@ -71,7 +71,8 @@ class Recovery:
         if row is not None and row.recovering is not None:
             return
         event = RecoveryStarted(account=session.account, at=session.clock.now_ms(), cause=cause)
-        state: dict[str, object] = {"cause": cause, "venue_since": self._venue_now()}
+        newest = 0 if row is None else row.event_seq
+        state: dict[str, object] = {"cause": cause, "venue_since": self._venue_now(), "events": newest}
         await session.store.execute(SetRecovering(session.account, session.epoch, state, event))
 
     async def run(self) -> bool:
@@ -95,7 +96,7 @@ class Recovery:
             await self._search()
         except (Unavailable, RateLimited):
             return False
-        await self._hold()
+        await self._hold(row.recovering.get("events"))
         event = RecoveryFinished(
             account=session.account, at=session.clock.now_ms(), matched=self.matched, parked=self.parked
         )
@@ -105,12 +106,15 @@ class Recovery:
             session.queue.mark(live.intent_id, Priority.SUBMIT)
         return True
 
-    async def _hold(self) -> None:
-        """What was declared before the loss and is not at the venue: a later cancel or change of it may be lost. It
-        is held
-        until its user asks for it again, by ``resolve`` or by a new modification."""
+    async def _hold(self, newest: object) -> None:
+        """What was declared before the loss and is not at the venue: a later cancel or change of it may be lost. It is
+        held until its user asks for it again, by ``resolve`` or by a new modification. What was asked for after the
+        loss had been noticed needs no second word; ``newest``: the newest event of that moment, None if unknown."""
         session = self.session
+        asked = set() if newest is None else await self._asked_after(int(str(newest)))
         for live in await session.store.live_intents(session.account):
+            if live.intent_id in asked:
+                continue
             record = await session.store.record(session.account, live.intent_id)
             if (
                 record is None
@@ -127,6 +131,14 @@ class Recovery:
             draft.emit(OrderParked, reason=reason)
             await session.commit(draft)
             self.parked += 1
+
+    async def _asked_after(self, seq: int) -> set[str]:
+        """The intents that their users declared or changed after this event."""
+        session, asked = self.session, set[str]()
+        while page := await session.store.events(session.account, seq):
+            asked |= {e.intent_id for e in page if e.intent_id and isinstance(e, (IntentCreated, IntentModified))}
+            seq = page[-1].seq
+        return asked
 
     def _keys_are_permanent(self) -> bool:
         symbols = self.session.markets.values()

@@ -1,21 +1,25 @@
-"""The lowest open number is the account's business, whatever its intent's state (R27): nothing above it can happen
-first."""
+"""The lowest open number is the account's business, whatever its intent's state (R27): the others wait for it."""
 
 from __future__ import annotations
 
-from exchange_kernel.errors import ExchangeKernelError
+from exchange_kernel.errors import ExchangeKernelError, Fenced, StoreError
+from exchange_kernel.reconcile.engine import Reconciler
 from exchange_kernel.reconcile.numbers import Numbers
 from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.state.rows import CREATING
 
+PATIENCE = 8
+"""Looks after which a ticket that was repeated and did not move is replaced."""
+
 
 class Sequencer:
     """Watches the venue's own count of each scope, and moves the lowest number that is committed and not spent."""
 
-    def __init__(self, session: Session, numbers: Numbers) -> None:
+    def __init__(self, session: Session, numbers: Numbers, reconciler: Reconciler) -> None:
         self._session = session
         self._numbers = numbers
+        self._reconciler = reconciler
         self._stuck: dict[str, tuple[int, int]] = {}
 
     async def step(self) -> None:
@@ -33,21 +37,34 @@ class Sequencer:
             times = times + 1 if number == lowest.slot.number else 0
             self._stuck[scope.name] = (lowest.slot.number, times)
             if times:
-                await self._move(lowest.intent_id, lowest.attempt, lowest.slot.number)
+                await self._move(lowest.intent_id, lowest.attempt, lowest.slot.number, times)
 
-    async def _move(self, intent_id: str, n: int, number: int) -> None:
-        """Send its newest ticket again when that can create nothing; else let its intent decide."""
+    async def _move(self, intent_id: str, n: int, number: int, times: int) -> None:
+        """Send its newest ticket again where that can create nothing. Where it can: let its intent decide, or, if the
+        attempt is over, use the number up without it. The same for a ticket that does not move, however often sent."""
         session = self._session
         record = await session.store.record(session.account, intent_id)
         if record is None or not session.owned:
             return
         rows = [r for r in record.tickets_of(n) if r.ticket.slot is not None and r.ticket.slot.number == number]
-        if rows and rows[-1].kind not in CREATING:
+        if not rows:
+            return
+        if rows[-1].kind not in CREATING and times % PATIENCE:
             try:
                 await session.adapter.submit(rows[-1].ticket)
             except ExchangeKernelError:
                 return
-        else:
-            session.watch(intent_id).resend_at = 0
-            session.watch(intent_id).query_at = 0
+        elif rows[-1].kind in CREATING and record.attempt(n).state.live:
+            watch = session.watch(intent_id)
+            watch.resend_at = watch.query_at = 0
             session.queue.mark(intent_id, Priority.REFRESH)
+        else:
+            session.forget(intent_id)
+            try:
+                await self._reconciler.free_number(record, n, rows[-1])
+            except Fenced:
+                raise
+            except StoreError:
+                return
+            finally:
+                session.forget(intent_id)

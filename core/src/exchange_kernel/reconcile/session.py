@@ -116,7 +116,11 @@ class Session:
         return store_tag(self.store_id)
 
     def key(self, intent_id: str, *purpose: str | int) -> Key:
-        """A key that is a function of store, account, intent and purpose, and is never reused (R7)."""
+        """A key that is a function of store, account, intent and purpose, and is never reused (R7).
+
+        An attempt's key must be found again after a loss of commits, so its number is all of its purpose; a command's
+        key
+        must not come up again then, so its purpose holds the epoch too."""
         return make_key(self.store_id, self.account, intent_id, *purpose)
 
     @property
@@ -165,9 +169,7 @@ class Session:
         self.records.move_to_end(intent_id)
         over = record.progress.status.terminal and record.revived is None
         if over:
-            known = self.known.pop(intent_id, None)
-            if known is not None:
-                self.keys.pop(known.key, None)
+            self.known.pop(intent_id, None)
             self.watches.pop(intent_id, None)
         attempt = record.revived or record.live
         if attempt is not None:
@@ -191,7 +193,7 @@ class Session:
         elif not over:
             self.known.pop(intent_id, None)
         if len(self.records) > self.settings.cached_records:
-            self.records.popitem(last=False)
+            self._drop_keys(self.records.popitem(last=False)[1])
 
     def declared(self, intent: OrderIntent) -> None:
         """This process has just written a new intent: its record is known without reading it back."""
@@ -200,7 +202,15 @@ class Session:
 
     def forget(self, intent_id: str) -> None:
         """Read it from SQL next time."""
-        self.records.pop(intent_id, None)
+        record = self.records.pop(intent_id, None)
+        if record is not None:
+            self._drop_keys(record)
+
+    def _drop_keys(self, record: Record) -> None:
+        """Of what is over, the keys stay known as long as the record: late reports of it are the rule, not for long."""
+        if record.progress.status.terminal and record.revived is None:
+            for attempt in record.attempts:
+                self.keys.pop(attempt.key, None)
 
     def user_wrote(self, intent_ids: Iterable[str], priority: Priority) -> None:
         """The user's side wrote these rows: what memory holds of them is stale from here on."""

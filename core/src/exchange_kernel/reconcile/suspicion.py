@@ -39,6 +39,7 @@ async def _mark(store: IntentStateStore, account: str, cause: str, clock: Clock,
         return False
     now = clock.now_ms()
     event = RecoveryStarted(account=account, at=now, cause=cause)
-    await store.execute(SetRecovering(account, lease.epoch, {"cause": cause, "since": now}, event))
+    state: dict[str, object] = {"cause": cause, "since": now, "events": 0 if row is None else row.event_seq}
+    await store.execute(SetRecovering(account, lease.epoch, state, event))
     await store.execute(RenewLease(account, lease.epoch, 0))
     return True

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -350,7 +350,7 @@ def _least(command: list[str], folder: Path) -> float:
     return best
 
 
-PARTS: dict[str, Callable[[Ground], Awaitable[None]]] = {
+PARTS: dict[str, Callable[[Ground], Coroutine[Any, Any, None]]] = {
     "memory": memory,  # first: memory that other parts have freed would be used again, and not be seen
     "latency": latency,
     "burst": burst,

@@ -169,7 +169,7 @@ def test_an_order_beyond_a_limit_is_refused_when_it_is_declared(name: str) -> No
             await process.kernel.force_reconciliation()
             assert desk.orders() == []
             return
-        with pytest.raises(LimitExceeded, match="max_order_notional|allow-list"):
+        with pytest.raises(LimitExceeded, match=r"max_order_notional|allow-list"):
             await process.kernel.place_order(buy(), "a")
         assert await process.kernel.get_all_intents() == []
 

@@ -74,7 +74,7 @@ def test_without_a_price_there_is_no_bound_and_no_order() -> None:
 
     async def scene(desk: Desk) -> None:
         process = await desk.start()
-        with pytest.raises(InvalidOrder, match="max_slippage.*shows no price"):
+        with pytest.raises(InvalidOrder, match=r"max_slippage.*shows no price"):
             await process.kernel.place_order(buy("1", None, symbol="SOL/USD", max_slippage=HALF_PERCENT))
         assert await process.kernel.get_all_intents() == []
 

@@ -196,7 +196,7 @@ class World:
             intent_id = operation.before.intent.intent_id
             fresh = operation.after.tickets[len(operation.before.tickets) :]
             creating = any(row.kind in CREATING for row in fresh)
-            for row in fresh:
+            for row in (row for row in fresh if row.kind in CREATING):
                 self.key_owner.setdefault(row.ticket.key, (intent_id, row.attempt))
             if creating:
                 stored = await inner.record(ACCOUNT, intent_id)

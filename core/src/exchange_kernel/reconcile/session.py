@@ -46,7 +46,7 @@ class Settings:
     single_shot_deadline_ms: int = 30_000
     resting_deadline_ms: int = 86_400_000
     max_attempts: int = 8
-    cached_records: int = 20_000
+    cached_records: int = 5_000
     price_wait: float = 2.0
     report_foreign: bool = True
 

@@ -49,8 +49,9 @@ async def acquire(session: Session, owner: str, *, poll: float = 0.25) -> None:
         await session.clock.sleep(poll)
 
 
-async def keep(session: Session, regained: Callable[[], Awaitable[None]]) -> None:
-    """Renew the lease until it is lost. ``regained``: called after a time in which it may have been lost and was not.
+async def keep(session: Session, renewed: Callable[[bool], Awaitable[None]]) -> None:
+    """Renew the lease until it is lost. ``renewed``: called each time, with True after a time in
+    which it may have been lost.
 
     Raises Fenced when another process took the account over."""
     while True:
@@ -65,8 +66,11 @@ async def keep(session: Session, regained: Callable[[], Awaitable[None]]) -> Non
             continue
         lapsed = not session.owned
         session.lease_until = began + session.settings.lease_ms / 1000 - MARGIN_S
-        if lapsed:
-            await regained()
+        try:
+            await renewed(lapsed)
+        except StoreError:
+            if lapsed:
+                session.lease_until = 0.0  # not regained before everything was looked at: once more
 
 
 async def release(session: Session) -> None:

@@ -154,7 +154,12 @@ class Runner:
     # ---- loops --------------------------------------------------------------------------------------------------
 
     async def _keep(self) -> None:
-        await ownership.keep(self.session, self._mark_all)
+        await ownership.keep(self.session, self._renewed)
+
+    async def _renewed(self, lapsed: bool) -> None:
+        await self._health("lease", True)
+        if lapsed:
+            await self._mark_all()
 
     async def _mark_all(self) -> None:
         """Look at everything unfinished: something that blocked it is gone."""
@@ -220,6 +225,8 @@ class Runner:
         assert isinstance(adapter, Prices)
         async for tick in adapter.prices(frozenset(session.markets)):
             session.prices[tick.symbol] = tick
+            await self._health("prices", True)
+        raise Unavailable("the venue's price stream ended")
 
     async def _snapshot_loop(self) -> None:
         session = self.session
@@ -307,17 +314,19 @@ class Runner:
         elif stored.halted is not None:
             halted = f"platform, {stored.halted['actor']}: {stored.halted['reason']}"
         if halted != session.halted:
-            resumed = not halted
-            session.halted = halted
-            if resumed:
+            if not halted:
+                # Before it counts as resumed: if the store fails here, the next sweep tries again.
                 await self._mark_all()
+            session.halted = halted
 
     async def _flush(self) -> None:
         while True:
             await self.session.clock.sleep(FLUSH_S)
             await self.intake.flush()
+            await self._health("balances", True)
 
     async def _sequence(self) -> None:
         while True:
             await self.session.clock.sleep(self.session.settings.backoff)
             await self.sequencer.step()
+            await self._health("sequencer", True)

@@ -212,6 +212,7 @@ def _repeat(record: Record, live: Attempt, place: TicketRow, facts: Facts) -> De
     timely = deadline is None or facts.now < deadline
     fits = live.spec.amount <= remaining(record, without=live.n)
     wanted = not ends_now(record, facts) and record.intent.generation == live.generation and timely and fits
+    wanted = wanted and not held(record)
     may_place = not facts.blocked and sendable(place, facts)
     slot = place.ticket.slot
     if slot is not None:
@@ -226,6 +227,8 @@ def _repeat(record: Record, live: Attempt, place: TicketRow, facts: Facts) -> De
         return Resend(live, place) if wanted and may_place else None
     if facts.blocked:
         return None
+    if held(record) and not ends_now(record, facts):
+        return Park(held(record))
     if may_place and (wanted or live.spec.post_only):
         return Resend(live, place)
     if wanted:
@@ -257,7 +260,10 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
         return _query(live, "a complete snapshot does not show it", facts)
     if live.cum_base > live.booked_base and not urgent:
         return _query(live, "fills are missing", facts)
-    pending = [row for row in unsettled if stale or row.kind is not TicketKind.PLACE]
+    canceling = [row for row in unsettled if row.kind is TicketKind.CANCEL]
+    pending = [row for row in unsettled if row.kind in (TicketKind.AMEND, TicketKind.BURN)]
+    if stale:
+        pending += [row for row in unsettled if row.kind is TicketKind.PLACE]
     if pending and (not urgent or _reduces(pending, total)):
         burn = _unwanted_number(live, pending, record, facts)
         if burn is not None:
@@ -268,6 +274,10 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
                 live, unsettled, "to be replaced: an amendment that is no longer wanted may still arrive", facts
             )
         return Resend(live, again) if again is not None else _query(live, "a command is unsettled (R23)", facts)
+    if canceling and stale:
+        # It was to be replaced, and still is: a cancel may always be repeated, or issued again (R21).
+        again = _resendable(canceling, record, facts)
+        return Resend(live, again) if again is not None else _end(live, unsettled, "to be replaced", facts)
     refused = record.progress.amend_refused == record.intent.generation
     if not urgent:
         if not stale:

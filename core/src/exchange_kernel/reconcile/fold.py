@@ -12,6 +12,7 @@ from typing import Any, Literal
 from exchange_kernel.events import (
     AttemptClosed,
     ContradictedByVenue,
+    DriftDetected,
     LateFillBooked,
     OrderAccepted,
     OrderModified,
@@ -237,9 +238,25 @@ def _advance(draft: Draft, old: Attempt, attempt: Attempt, report: OrderReport, 
     _placed(draft, attempt)
     attempt = _applied(draft, old, attempt, report)
     if attempt.venue_status not in _TERMINAL:
+        _tell_drift(draft, attempt)
         return attempt if attempt.state is AttemptState.LIVE else revised(attempt, state=AttemptState.LIVE)
     attempt = _ended(attempt, report, source)
     return _closed(draft, attempt) or revised(attempt, state=AttemptState.CLOSING)
+
+
+def _tell_drift(draft: Draft, attempt: Attempt) -> None:
+    """The venue's order is for another amount than was asked, and no amendment of ours is under way: somebody else
+    changed it, or a change of ours was lost with the store's commits. Reported once; its fills count as they come."""
+    amount, asked = attempt.applied_amount, attempt.spec.amount
+    if amount is None or amount == asked or attempt.spec.amount_in is not AmountType.BASE:
+        return
+    if any(row.kind is TicketKind.AMEND and row.state.open for row in draft.record.tickets_of(attempt.n)):
+        return
+    message = f"the venue's order is for {amount:f}, {asked:f} was asked"
+    if any(c.type == "Degraded" and c.message == message for c in draft.record.progress.conditions):
+        return
+    draft.emit(DriftDetected, what="amount", venue_id=attempt.ids[-1].value, reason=message)
+    draft.condition(Condition("Degraded", "Drift", message, draft.now))
 
 
 def _placed(draft: Draft, attempt: Attempt) -> None:

@@ -118,7 +118,7 @@ class Recovery:
             record = await session.store.record(session.account, live.intent_id)
             if (
                 record is None
-                or record.live is not None
+                or (record.live is not None and record.live.seen)
                 or record.progress.status.terminal
                 or record.intent.max_attempts == 0
             ):
@@ -127,8 +127,9 @@ class Recovery:
             draft = Draft(record, session.clock.now_ms())
             reason = "the store may have lost a later cancel or change of it; resolve it, or modify it"
             draft.condition(Condition("Held", f"generation {record.intent.generation}", reason, draft.now))
-            draft.progress(status=IntentStatus.PARKED, reason=reason)
-            draft.emit(OrderParked, reason=reason)
+            if record.live is None:
+                draft.progress(status=IntentStatus.PARKED, reason=reason)
+                draft.emit(OrderParked, reason=reason)
             await session.commit(draft)
             self.parked += 1
 

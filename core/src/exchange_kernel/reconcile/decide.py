@@ -116,6 +116,8 @@ def remaining(record: Record, without: int = 0) -> Decimal:
 
 def _without_attempt(record: Record, facts: Facts) -> Decision:
     intent, last = record.intent, record.last
+    if intent.max_attempts == 0 and last is None and not facts.recovering:
+        return Finish(IntentStatus.EXPIRED, "the order it stood for is no longer at the venue")
     if intent.max_attempts == 0 and last is None:
         return Wait(None, "an order of ours whose intent was lost; its attempt is being written")
     if remaining(record) <= 0 and record.attempts:

@@ -201,7 +201,8 @@ WITHOUT_ATTEMPT = [
     case(
         "recovering: filled is not final", ended("filled", booked=10), Wait, facts(recovering="a loss"), reason="a loss"
     ),
-    case("the intent itself was lost", record(max_attempts=0), Wait, until=None),
+    case("the intent itself was lost", record(max_attempts=0), Wait, facts(recovering="a loss"), until=None),
+    case("the order of a lost intent is gone", record(max_attempts=0), Finish, status=IntentStatus.EXPIRED),
 ]
 
 

@@ -42,7 +42,6 @@ class Plan:
     faulty_for: float = 15.0
     restore_at: float | None = None
     trades: float = 0.4
-    foreign: bool = False
     lying: bool = False
 
 
@@ -162,7 +161,6 @@ def draw(seed: int, **fixed: Any) -> Plan:
         commit_unknown=some(0, 0, 0.03),
         venue=venue,
         restore_at=rng.uniform(3.0, 10.0) if rng.random() < 0.08 and fence != "none" else None,
-        foreign=rng.random() < 0.2,
     )
     for name, value in fixed.items():
         if name != "fence":

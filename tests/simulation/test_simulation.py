@@ -13,7 +13,6 @@ from collections import Counter
 
 import pytest
 
-from tests.simulation import world
 from tests.simulation.mutants import ELSEWHERE, MUTANTS
 from tests.simulation.pinned import KILLERS, PAST
 from tests.simulation.world import run
@@ -139,4 +138,3 @@ def test_the_list_of_mutants_is_complete() -> None:
     """PROTOCOL names twenty mutants; nineteen are planted here, one waits for its feature and is killed in the
     model."""
     assert len(MUTANTS) + len(ELSEWHERE) == 20
-    assert world.EVENT_FAULTS

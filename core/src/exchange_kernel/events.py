@@ -6,11 +6,13 @@ remembers the last ``seq`` it handled can resume after it and sees each event on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, ClassVar, Self
 
+from msgspec import structs
+
 from exchange_kernel.schema import canonical
+from exchange_kernel.value import Value
 
 __all__ = [
     "EVENT_TYPES",
@@ -54,8 +56,7 @@ __all__ = [
 EVENT_TYPES: dict[str, type[Event]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Value, frozen=True, kw_only=True):
     """Header of every event. ``intent_id`` is None for position, account and kernel events."""
 
     account: str
@@ -82,8 +83,8 @@ class Event:
 
     def numbered(self, seq: int, at: int) -> Self:
         """This event with its place in the account's log, at the database's time."""
-        object.__setattr__(self, "seq", seq)
-        object.__setattr__(self, "at", at)
+        structs.force_setattr(self, "seq", seq)
+        structs.force_setattr(self, "at", at)
         return self
 
 
@@ -95,7 +96,7 @@ _MONEY: dict[type[Event], frozenset[str]] = {}
 def _payload(cls: type[Event]) -> tuple[str, ...]:
     names = _PAYLOADS.get(cls)
     if names is None:
-        names = _PAYLOADS[cls] = tuple(f.name for f in fields(cls) if f.name not in _HEADER)
+        names = _PAYLOADS[cls] = tuple(name for name in cls.__struct_fields__ if name not in _HEADER)
     return names
 
 
@@ -104,13 +105,12 @@ def decode(kind: str, header: dict[str, Any], body: dict[str, Any]) -> Event:
     cls = EVENT_TYPES[kind]
     money = _MONEY.get(cls)
     if money is None:
-        money = _MONEY[cls] = frozenset(f.name for f in fields(cls) if "Decimal" in str(f.type))
+        money = _MONEY[cls] = frozenset(f.name for f in structs.fields(cls) if "Decimal" in str(f.type))
     payload: dict[str, Any] = {k: Decimal(v) if k in money and v is not None else v for k, v in body.items()}
     return cls(**header, **payload)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentCreated(Event):
+class IntentCreated(Event, frozen=True, kw_only=True):
     """The user declared an order; it is durable from here on."""
 
     symbol_id: str
@@ -121,8 +121,7 @@ class IntentCreated(Event):
     generation: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentModified(Event):
+class IntentModified(Event, frozen=True, kw_only=True):
     """The user changed the order: ``generation`` is the new one."""
 
     generation: int
@@ -130,13 +129,11 @@ class IntentModified(Event):
     limit_price: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelRequested(Event):
+class CancelRequested(Event, frozen=True, kw_only=True):
     """The user wants the order gone. CANCELED follows only with proof."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderSubmitted(Event):
+class OrderSubmitted(Event, frozen=True, kw_only=True):
     """A ticket of this attempt is committed and counts as sent from here on (R3)."""
 
     attempt: int
@@ -146,24 +143,21 @@ class OrderSubmitted(Event):
     limit_price: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderAccepted(Event):
+class OrderAccepted(Event, frozen=True, kw_only=True):
     """The venue has the order."""
 
     attempt: int
     venue_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRejected(Event):
+class OrderRejected(Event, frozen=True, kw_only=True):
     """The venue, or a limit, refused the order; terminal."""
 
     code: str = ""
     filled_base: Decimal = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderPartiallyFilled(Event):
+class OrderPartiallyFilled(Event, frozen=True, kw_only=True):
     """One fill was booked and the order is not complete. Amounts of this fill and totals of the intent."""
 
     attempt: int
@@ -175,8 +169,7 @@ class OrderPartiallyFilled(Event):
     filled_quote: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderFilled(Event):
+class OrderFilled(Event, frozen=True, kw_only=True):
     """The order is completely executed; terminal. ``fill_id`` … ``price`` describe the fill that completed it."""
 
     filled_base: Decimal
@@ -188,32 +181,28 @@ class OrderFilled(Event):
     price: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderCanceled(Event):
+class OrderCanceled(Event, frozen=True, kw_only=True):
     """Proved: nothing of this order can execute any more; terminal."""
 
     filled_base: Decimal
     filled_quote: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderModified(Event):
+class OrderModified(Event, frozen=True, kw_only=True):
     """The venue's order reflects this generation."""
 
     attempt: int
     generation: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderExpired(Event):
+class OrderExpired(Event, frozen=True, kw_only=True):
     """Time ended the order, before or after it reached the venue; terminal."""
 
     filled_base: Decimal
     filled_quote: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LateFillBooked(Event):
+class LateFillBooked(Event, frozen=True, kw_only=True):
     """A fill was booked after its attempt had been proved dead or closed, or its intent had ended (R19)."""
 
     attempt: int
@@ -223,31 +212,27 @@ class LateFillBooked(Event):
     price: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AmendRejected(Event):
+class AmendRejected(Event, frozen=True, kw_only=True):
     """The venue refused this generation of the order; the previous one stands."""
 
     generation: int
     code: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderOutcomeUnknown(Event):
+class OrderOutcomeUnknown(Event, frozen=True, kw_only=True):
     """The outcome of a ticket is not known; the kernel looks until it is found or proved dead."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptProvedDead(Event):
+class AttemptProvedDead(Event, frozen=True, kw_only=True):
     """Proved: this attempt never reached the venue and never will."""
 
     attempt: int
     proof: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptClosed(Event):
+class AttemptClosed(Event, frozen=True, kw_only=True):
     """The attempt is over at the venue with all its fills booked."""
 
     attempt: int
@@ -256,41 +241,35 @@ class AttemptClosed(Event):
     filled_quote: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderParked(Event):
+class OrderParked(Event, frozen=True, kw_only=True):
     """The kernel cannot decide without help; see ``reason`` and ``exk resolve``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderResolved(Event):
+class OrderResolved(Event, frozen=True, kw_only=True):
     """An operator resolved a parked or unknown order."""
 
     how: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderTriggered(Event):
+class OrderTriggered(Event, frozen=True, kw_only=True):
     """A conditional order fired."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRecorded(Event):
+class OrderRecorded(Event, frozen=True, kw_only=True):
     """Bookkeeping without a change of meaning (a cancel was sent, a report was refined)."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContradictedByVenue(Event):
+class ContradictedByVenue(Event, frozen=True, kw_only=True):
     """The venue shows something our proof had excluded; it was booked and is being corrected."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FillVoided(Event):
+class FillVoided(Event, frozen=True, kw_only=True):
     """The venue took a fill back (bust, reorg)."""
 
     fill_id: str
@@ -298,16 +277,14 @@ class FillVoided(Event):
     quote: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriftDetected(Event):
+class DriftDetected(Event, frozen=True, kw_only=True):
     """The venue differs from the intent for a reason that is not ours."""
 
     what: str
     venue_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionOpened(Event):
+class PositionOpened(Event, frozen=True, kw_only=True):
     """Booked fills opened a position."""
 
     symbol_id: str
@@ -315,8 +292,7 @@ class PositionOpened(Event):
     entry: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionModified(Event):
+class PositionModified(Event, frozen=True, kw_only=True):
     """Booked fills changed a position."""
 
     symbol_id: str
@@ -325,16 +301,14 @@ class PositionModified(Event):
     realized: Decimal = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionClosed(Event):
+class PositionClosed(Event, frozen=True, kw_only=True):
     """Booked fills closed a position."""
 
     symbol_id: str
     realized: Decimal = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountBalanceUpdated(Event):
+class AccountBalanceUpdated(Event, frozen=True, kw_only=True):
     """An account snapshot shows another balance."""
 
     asset: str
@@ -342,44 +316,38 @@ class AccountBalanceUpdated(Event):
     free: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarginCallWarning(Event):
+class MarginCallWarning(Event, frozen=True, kw_only=True):
     """The venue warned about margin."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountHalted(Event):
+class AccountHalted(Event, frozen=True, kw_only=True):
     """Orders are refused and none is sent until somebody resumes."""
 
     scope: str = "account"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountResumed(Event):
+class AccountResumed(Event, frozen=True, kw_only=True):
     """The halt was lifted."""
 
     scope: str = "account"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryStarted(Event):
+class RecoveryStarted(Event, frozen=True, kw_only=True):
     """The store may have lost commits: nothing is sent until the venue was searched (R32)."""
 
     cause: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryFinished(Event):
+class RecoveryFinished(Event, frozen=True, kw_only=True):
     """The venue was searched; what could not be matched is parked."""
 
     matched: int
     parked: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthChanged(Event):
+class HealthChanged(Event, frozen=True, kw_only=True):
     """The connection to the venue, or the account's supervision, changed state."""
 
     component: str

@@ -6,11 +6,13 @@ All money is ``Decimal`` in the unit its name says (base, quote, or the asset's 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+import msgspec
+
 from exchange_kernel.schema import AssetMetadata, AssetType, Side, StandardOrder
+from exchange_kernel.value import Value
 
 ZERO = Decimal(0)
 
@@ -54,8 +56,7 @@ class Origin(StrEnum):
     VENUE = "VENUE"
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Value, frozen=True):
     """One aspect of an intent or account, with its reason and the time (ms UTC) it last changed.
 
     Types: Synced, Protected, Degraded, Halted, AmendRejected, WaitingForSequence, ContradictedByVenue,
@@ -68,8 +69,7 @@ class Condition:
     at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OrderIntent:
+class OrderIntent(Value, frozen=True):
     """Desired state of one order. Written by the user's side only; durable; never purged (R38).
 
     ``generation`` counts modifications of ``order``. ``submit_deadline`` (ms UTC): past it nothing is sent any more and
@@ -81,7 +81,7 @@ class OrderIntent:
     order: StandardOrder
     desired: Desired = Desired.ACTIVE
     generation: int = 1
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     group_id: str | None = None
     submit_deadline: int | None = None
     max_attempts: int = 8
@@ -90,8 +90,7 @@ class OrderIntent:
     version: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class OrderState:
+class OrderState(Value, frozen=True):
     """Actual state of one order, ours or foreign: what is true as far as anybody has proved, as of when, and why.
 
     ``filled_base``/``filled_quote``: booked fills, before fees. ``average_price`` in quote per base, None before a
@@ -122,8 +121,7 @@ class OrderState:
         return self.filled_quote / self.filled_base if self.filled_base else None
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Value, frozen=True):
     """What this account's booked fills built in a symbol; ``amount`` in base, negative for short.
 
     ``entry``: average entry price in quote per base, None when flat. ``realized``: realised profit in quote, before
@@ -140,8 +138,7 @@ class Position:
     liquidation: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
+class Asset(Value, frozen=True):
     """Holdings of one asset, in its own unit, with its description where the venue gives one."""
 
     asset_id: str
@@ -151,8 +148,7 @@ class Asset:
     metadata: AssetMetadata | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AccountState:
+class AccountState(Value, frozen=True):
     """Snapshot of an account. ``as_of``: venue time in ms UTC of the venue's part; ``halted``: why, or None."""
 
     account: str
@@ -166,8 +162,7 @@ class AccountState:
     conditions: tuple[Condition, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value, frozen=True):
     """Hard limits of an account, read in the transaction that commits an attempt.
 
     ``max_order_notional``/``max_open_notional`` in quote. At most ``order_count`` new orders per ``order_period_ms``.

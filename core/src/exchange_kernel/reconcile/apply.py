@@ -24,7 +24,8 @@ from exchange_kernel.reconcile.decisions import CloseDead, CloseForgotten, Decis
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.schema import AmountType
 from exchange_kernel.schema.numbers import EXACT
-from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketState, revised
+from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketState
+from exchange_kernel.value import revised
 from exchange_kernel.venue import Spec, VenueStatus
 
 _ENDINGS: dict[IntentStatus, type[Event]] = {

@@ -4,7 +4,6 @@ chooses an action is here, and only here."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from exchange_kernel.models import Desired, IntentStatus
@@ -26,14 +25,14 @@ from exchange_kernel.reconcile.proof import Look, provable, proves_dead
 from exchange_kernel.schema import TimeInForce
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketKind, TicketRow, TicketState
+from exchange_kernel.value import Value, revised
 from exchange_kernel.venue import Opened, VenueStatus
 
 NO_EFFECT_CODES = frozenset({"NotSent", "RateLimited", "ClockSkew"})
 """Definite, and nobody's fault: an attempt that ended so does not count against ``max_attempts``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Value, frozen=True):
     """What the engine knows beside the record.
 
     ``now``: local ms. ``looks``: reads that did not show the attempt. ``query_at``: not before this (pacing).
@@ -362,7 +361,7 @@ def _revived(record: Record, revived: Attempt, facts: Facts) -> Decision:
         return step
     if not ends_now(record, facts) and live.spec.amount <= remaining(record, without=live.n):
         return step
-    urgent = _working(record, live, replace(facts, missing=False, gone=False))
+    urgent = _working(record, live, revised(facts, missing=False, gone=False))
     return urgent if isinstance(urgent, (AmendOrder, CancelOrder)) else step
 
 

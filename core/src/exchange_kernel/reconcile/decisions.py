@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.state.rows import Attempt, TicketRow
+from exchange_kernel.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(Value, frozen=True):
     """Open attempt ``n`` for ``amount`` (in the order's own unit)."""
 
     n: int
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class AmendOrder:
+class AmendOrder(Value, frozen=True):
     """Change the working order natively; ``amount`` is its new total."""
 
     attempt: Attempt
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class CancelOrder:
+class CancelOrder(Value, frozen=True):
     """Cancel at the venue. ``instead_of``: use up the very slot of this ticket."""
 
     attempt: Attempt
@@ -34,62 +31,54 @@ class CancelOrder:
     instead_of: TicketRow | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resend:
+class Resend(Value, frozen=True):
     """Send these identical bytes again: their fence makes repetition harmless."""
 
     attempt: Attempt
     row: TicketRow
 
 
-@dataclass(frozen=True, slots=True)
-class BurnNumber:
+class BurnNumber(Value, frozen=True):
     """Use up the sequence number of this ticket without any other effect."""
 
     attempt: Attempt
     row: TicketRow
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Value, frozen=True):
     """Look the attempt up at the venue."""
 
     attempt: Attempt
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class CloseDead:
+class CloseDead(Value, frozen=True):
     """The attempt never existed and never will: proved."""
 
     attempt: Attempt
     proof: str
 
 
-@dataclass(frozen=True, slots=True)
-class CloseForgotten:
+class CloseForgotten(Value, frozen=True):
     """Seen once, and now absent from a complete snapshot and complete fill history: over, with the fills booked."""
 
     attempt: Attempt
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Value, frozen=True):
     """The intent is over."""
 
     status: IntentStatus
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Park:
+class Park(Value, frozen=True):
     """Only an operator can go on."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Value, frozen=True):
     """Nothing to do until ``until`` (local ms; None: until something happens)."""
 
     until: int | None

@@ -8,7 +8,8 @@ from typing import Any
 from exchange_kernel.events import Event
 from exchange_kernel.models import ZERO, Condition
 from exchange_kernel.schema.numbers import EXACT
-from exchange_kernel.state.rows import Attempt, FillRow, Progress, Record, TicketRow, TicketState, revised
+from exchange_kernel.state.rows import Attempt, FillRow, Progress, Record, TicketRow, TicketState
+from exchange_kernel.value import revised
 
 
 class Draft:

@@ -50,7 +50,8 @@ from exchange_kernel.reconcile.outcome import Answered, ReadUpTo, Reported, Unse
 from exchange_kernel.reconcile.proof import Look, earliest_proof_ms
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.wanted import emulated_end, guarded_spec, wanted_spec
-from exchange_kernel.state.rows import CREATING, Attempt, Record, TicketKind, TicketRow, TicketState, revised
+from exchange_kernel.state.rows import CREATING, Attempt, Record, TicketKind, TicketRow, TicketState
+from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     FOREVER,
     Absent,

@@ -23,7 +23,8 @@ from exchange_kernel.models import ZERO, Condition
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.schema import AmountType
 from exchange_kernel.schema.numbers import EXACT
-from exchange_kernel.state.rows import LIVE_STATES, Attempt, AttemptState, FillRow, TicketKind, TicketState, revised
+from exchange_kernel.state.rows import LIVE_STATES, Attempt, AttemptState, FillRow, TicketKind, TicketState
+from exchange_kernel.value import revised
 from exchange_kernel.venue import Fill, FillVoided, OrderReport, VenueStatus
 
 Source = Literal["ack", "stream", "lookup", "snapshot", "history"]

@@ -5,7 +5,6 @@ An item stays in the inbox until the commit that used it succeeded, so a lost ra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from exchange_kernel.errors import NotSent, VenueError
@@ -15,12 +14,12 @@ from exchange_kernel.reconcile.apply import settle, unknown
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.fold import Source, fold, void
 from exchange_kernel.reconcile.proof import ticket_over
-from exchange_kernel.state.rows import AttemptState, TicketKind, TicketState, revised
+from exchange_kernel.state.rows import AttemptState, TicketKind, TicketState
+from exchange_kernel.value import Value, revised
 from exchange_kernel.venue import FillVoided, Opened, OrderReport, Ticket, Watermark
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
+class Reported(Value, frozen=True):
     """A report about attempt ``n``."""
 
     n: int
@@ -28,16 +27,14 @@ class Reported:
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
-class Voided:
+class Voided(Value, frozen=True):
     """A fill of attempt ``n`` was taken back."""
 
     n: int
     event: FillVoided
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Value, frozen=True):
     """The fate of a ticket's submission. ``none``: definite, no effect; ``unknown``: anything may have happened."""
 
     n: int
@@ -47,8 +44,7 @@ class Answered:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadUpTo:
+class ReadUpTo(Value, frozen=True):
     """A lookup found attempt ``n`` in a state that had got as far as ``at``: commands it doesn't show, and whose fence
     had passed, never took effect."""
 
@@ -57,16 +53,14 @@ class ReadUpTo:
     tickets: int
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Value, frozen=True):
     """An operator's resolution, allowed by the rules of proof."""
 
     actor: str
     how: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unseen:
+class Unseen(Value, frozen=True):
     """A look did not show attempt ``n``, and proves nothing yet, or never will."""
 
     n: int

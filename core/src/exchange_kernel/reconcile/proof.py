@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from exchange_kernel.value import Value
 from exchange_kernel.venue import Absent, End, HeightEnd, Key, Opened, Ref, SlotEnd, Ticket, TimeEnd, Watermark
 
 SECOND_LOOK_S = 1.0
 """Where the venue's API is the authority, two proving reads must lie at least this far apart (its replicas may lag)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Value, frozen=True):
     """One read that did not show the attempt. ``began``: monotonic seconds before the read; ``tickets``: how many
     tickets the attempt had when the read began; ``key``: of that attempt."""
 

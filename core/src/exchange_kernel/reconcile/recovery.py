@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from exchange_kernel.errors import RateLimited, Unavailable
 from exchange_kernel.events import IntentCreated, IntentModified, OrderParked, RecoveryFinished, RecoveryStarted
 from exchange_kernel.models import Condition, IntentStatus, OrderIntent
@@ -17,6 +15,7 @@ from exchange_kernel.reconcile.wanted import wanted_spec
 from exchange_kernel.schema import AmountType, StandardOrder, TimeInForce
 from exchange_kernel.state.ops import CreateIntents, NewIntent, SetRecovering
 from exchange_kernel.state.rows import Attempt, AttemptState, Record
+from exchange_kernel.value import revised
 from exchange_kernel.venue import Found, History, OrderReport, Ref
 
 PROBES = 3
@@ -211,7 +210,7 @@ class Recovery:
                 n=missing,
                 key=session.key(record.intent.intent_id, missing),
                 generation=record.intent.generation,
-                spec=replace(
+                spec=revised(
                     wanted_spec(record.intent, amount, symbol), limit=report.price or record.intent.order.limit_price
                 ),
                 placed_at=0,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from exchange_kernel.errors import IntentConflict
 from exchange_kernel.events import AttemptProvedDead
 from exchange_kernel.models import IntentStatus
@@ -12,6 +10,7 @@ from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.proof import provable
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.state.rows import AttemptState, Record
+from exchange_kernel.value import revised
 
 
 async def never_sent(session: Session, intent_id: str, actor: str, reason: str) -> None:
@@ -30,7 +29,7 @@ def dead_by_word(record: Record | None, intent_id: str, now: int, actor: str, re
     if provable(record.ref(live)):
         raise IntentConflict(f"intent {intent_id}: this venue can prove it itself; LOOK_AGAIN, or wait for the proof")
     draft = Draft(record, now)
-    draft.put_attempt(replace(live, state=AttemptState.DEAD, text=f"{actor}: {reason}"[:200]))
+    draft.put_attempt(revised(live, state=AttemptState.DEAD, text=f"{actor}: {reason}"[:200]))
     draft.settle_tickets(live.n)
     draft.emit(AttemptProvedDead, attempt=live.n, proof=f"operator's word: {reason}"[:200], actor=actor)
     draft.progress(status=IntentStatus.PENDING, reason="", next_due=0)

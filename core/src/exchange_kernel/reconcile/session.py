@@ -21,8 +21,9 @@ from exchange_kernel.reconcile.proof import Look
 from exchange_kernel.reconcile.queue import Priority, WorkQueue
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.state.commit import Change
-from exchange_kernel.state.rows import Progress, Record, revised
+from exchange_kernel.state.rows import Progress, Record
 from exchange_kernel.state.stores import ActualStateStore, IntentStateStore
+from exchange_kernel.value import revised
 from exchange_kernel.venue import Key, Opened, PriceTick, Slot, VenueAdapter
 
 

@@ -3,7 +3,6 @@ time."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 from exchange_kernel.errors import InvalidOrder
@@ -11,6 +10,7 @@ from exchange_kernel.models import OrderIntent
 from exchange_kernel.orders.grid import price_neighbours
 from exchange_kernel.orders.validate import emulated_features, to_spec
 from exchange_kernel.schema import Side, StandardOrder, SymbolMetadata, TimeInForce
+from exchange_kernel.value import revised
 from exchange_kernel.venue import PriceTick, Spec
 
 DAY_MS = 86_400_000
@@ -20,7 +20,7 @@ def wanted_spec(intent: OrderIntent, amount: Decimal, symbol: SymbolMetadata) ->
     """The order in the venue's words, for ``amount`` of it (in its own unit)."""
     spec = to_spec(intent.order, symbol)
     display = spec.display if spec.display is None or spec.display <= amount else None
-    return replace(spec, amount=amount, display=display)
+    return revised(spec, amount=amount, display=display)
 
 
 def guarded_spec(spec: Spec, order: StandardOrder, tick: PriceTick | None, symbol: SymbolMetadata) -> Spec:
@@ -41,7 +41,7 @@ def guarded_spec(spec: Spec, order: StandardOrder, tick: PriceTick | None, symbo
     bound = touch * (1 + order.max_slippage if order.side is Side.BUY else 1 - order.max_slippage)
     low, high = price_neighbours(bound, symbol.prices)
     guard = low if order.side is Side.BUY else high
-    return replace(spec, guard=guard if guard is not None else bound)
+    return revised(spec, guard=guard if guard is not None else bound)
 
 
 def emulated_end(intent: OrderIntent, symbol: SymbolMetadata | None) -> int | None:

@@ -6,7 +6,6 @@ and RECOVERING for every ticket that could create an order (R4), and the databas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any
 
@@ -17,11 +16,11 @@ from exchange_kernel.schema import Side, canonical
 from exchange_kernel.state.ops import refuse_halted, same_account
 from exchange_kernel.state.rows import AccountRow, Attempt, FillRow, PositionRow, Progress, Record
 from exchange_kernel.state.unit import Head, Needs, Unit, compact, storable
+from exchange_kernel.value import Value
 from exchange_kernel.venue import Slot
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Value, frozen=True):
     """One step of the reconciler for one intent.
 
     ``opens``: the step commits a ticket that can create or enlarge an order, so halt, limits and RECOVERING apply.

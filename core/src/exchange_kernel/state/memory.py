@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from exchange_kernel.clock import Clock, Ids
@@ -22,6 +21,7 @@ from exchange_kernel.state.rows import (
 from exchange_kernel.state.stores import ActualStateStore, IntentStateStore, LiveIntent, SlotUse, Suspicion
 from exchange_kernel.state.unique import fill_taken, key_taken, live_attempt_exists, number_taken, venue_id_taken
 from exchange_kernel.state.unit import Head, Operation, Unit, perform, union
+from exchange_kernel.value import revised
 from exchange_kernel.venue import AccountSnapshot, Slot, VenueId
 
 
@@ -54,10 +54,10 @@ class MemoryIntentStore(IntentStateStore):
 
     async def execute(self, operation: Operation) -> Any:
         needs = union((operation.needs(),))
-        unit = Unit(now=self._clock.now_ms(), store=replace(self._store))
-        unit.accounts = {a: replace(self._accounts[a]) for a in needs.accounts if a in self._accounts}
+        unit = Unit(now=self._clock.now_ms(), store=revised(self._store))
+        unit.accounts = {a: revised(self._accounts[a]) for a in needs.accounts if a in self._accounts}
         unit.leases = {a: self._leases[a] for a in needs.leases if a in self._leases}
-        unit.intents = {k: replace(self._heads[k]) for k in needs.intents if k in self._heads}
+        unit.intents = {k: revised(self._heads[k]) for k in needs.intents if k in self._heads}
         unit.positions = {k: self._positions[k] for k in needs.positions if k in self._positions}
         result = perform(operation, unit)
         self._check(unit)
@@ -114,12 +114,12 @@ class MemoryIntentStore(IntentStateStore):
             self._user(account, intent_id, desired=desired, version=version)
         for account, intent_id, progress, version in writes.progress:
             record = self._records[(account, intent_id)]
-            self._records[(account, intent_id)] = replace(
-                record, progress=progress, intent=replace(record.intent, version=version)
+            self._records[(account, intent_id)] = revised(
+                record, progress=progress, intent=revised(record.intent, version=version)
             )
         for account, intent_id, due in writes.due:
             record = self._records[(account, intent_id)]
-            self._records[(account, intent_id)] = replace(record, progress=replace(record.progress, next_due=due))
+            self._records[(account, intent_id)] = revised(record, progress=revised(record.progress, next_due=due))
         for account, intent_id, attempt in (*writes.attempts, *writes.attempts_new):
             record = self._records[(account, intent_id)]
             self._records[(account, intent_id)] = record.with_attempt(attempt)
@@ -134,16 +134,16 @@ class MemoryIntentStore(IntentStateStore):
         for account, intent_id, fill in (*writes.fills_new, *writes.fills):
             self._fills[(account, fill.id)] = intent_id
             record = self._records[(account, intent_id)]
-            self._records[(account, intent_id)] = replace(record, fills=_with_fill(record.fills, fill))
+            self._records[(account, intent_id)] = revised(record, fills=_with_fill(record.fills, fill))
         for event in writes.events:
             self._events.setdefault(event.account, []).append(event)
 
     def _user(self, account: str, intent_id: str, **changes: Any) -> None:
         record = self._records[(account, intent_id)]
-        self._records[(account, intent_id)] = replace(record, intent=replace(record.intent, **changes))
+        self._records[(account, intent_id)] = revised(record, intent=revised(record.intent, **changes))
 
     async def store_row(self) -> StoreRow:
-        return replace(self._store)
+        return revised(self._store)
 
     async def record(self, account: str, intent_id: str) -> Record | None:
         return self._records.get((account, intent_id))
@@ -215,7 +215,7 @@ class MemoryIntentStore(IntentStateStore):
 
     async def account_row(self, account: str) -> AccountRow | None:
         row = self._accounts.get(account)
-        return None if row is None else replace(row)
+        return None if row is None else revised(row)
 
     async def accounts(self) -> Sequence[str]:
         return sorted(self._accounts)
@@ -272,7 +272,7 @@ class MemoryActualStore(ActualStateStore):
             balances = {b.asset: b for b in old.balances} | {b.asset: b for b in snapshot.balances}
             positions = {(p.symbol, p.leg): p for p in old.positions}
             positions |= {(p.symbol, p.leg): p for p in snapshot.positions}
-            snapshot = replace(
+            snapshot = revised(
                 snapshot,
                 balances=tuple(balances.values()),
                 positions=tuple(positions.values()),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from exchange_kernel.errors import (
@@ -28,19 +27,18 @@ from exchange_kernel.models import Desired, IntentStatus, Limits, OrderIntent
 from exchange_kernel.schema import StandardOrder
 from exchange_kernel.state.rows import AccountRow, Lease, Progress, StoreRow
 from exchange_kernel.state.unit import Head, Needs, Unit, compact
+from exchange_kernel.value import Value, revised
 from exchange_kernel.venue import Balance
 
 
-@dataclass(frozen=True, slots=True)
-class NewIntent:
+class NewIntent(Value, frozen=True):
     """An intent to declare. ``notional`` in quote, for the account's limits; None when no price is known."""
 
     intent: OrderIntent
     notional: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CreateIntents:
+class CreateIntents(Value, frozen=True):
     """Declare intents, all or none (a BATCH). Same id and same first order: the same intent (R38).
 
     ``system``: bookkeeping of the kernel, which halt and limits do not concern. Raises IntentConflict, AccountHalted,
@@ -76,7 +74,7 @@ class CreateIntents:
             for new, _ in fresh:
                 check_order_limits(account.limits, new.intent.order.symbol_id, new.notional)
         for new, digest in fresh:
-            intent = replace(new.intent, created_at=new.intent.created_at or unit.now, version=1)
+            intent = revised(new.intent, created_at=new.intent.created_at or unit.now, version=1)
             progress = Progress(next_due=0)
             unit.intents[(self.account, intent.intent_id)] = Head(
                 1, 1, Desired.ACTIVE, IntentStatus.PENDING, progress.reserved, digest, digest
@@ -128,8 +126,7 @@ def check_order_limits(limits: Limits, symbol: str, notional: Decimal | None) ->
         raise LimitExceeded("amount", format(notional, "f"), f"notional above max_order_notional {cap:f}", "order less")
 
 
-@dataclass(frozen=True, slots=True)
-class ModifyIntent:
+class ModifyIntent(Value, frozen=True):
     """Replace an intent's order: generation + 1. ``expected_generation``: refuse when it has moved on.
 
     Raises UnknownIntent, IntentFinished, IntentConflict, AccountHalted, LimitExceeded. Returns the generation in force.
@@ -198,8 +195,7 @@ def _head(unit: Unit, account: str, intent_id: str) -> Head:
     return head
 
 
-@dataclass(frozen=True, slots=True)
-class CancelIntents:
+class CancelIntents(Value, frozen=True):
     """Want these intents gone. Unknown ids raise UnknownIntent; finished ones are left as they are.
 
     Returns the ids whose desire changed.
@@ -231,8 +227,7 @@ class CancelIntents:
         return tuple(changed)
 
 
-@dataclass(frozen=True, slots=True)
-class SetHalt:
+class SetHalt(Value, frozen=True):
     """Halt or resume an account, or (``account`` None) the whole platform. Durable; actor and reason are kept."""
 
     account: str | None
@@ -268,8 +263,7 @@ class SetHalt:
         return changed
 
 
-@dataclass(frozen=True, slots=True)
-class BindAccount:
+class BindAccount(Value, frozen=True):
     """Bind an exchange_id to the venue's identity and mode, once; later a mismatch is refused (R33).
 
     Raises IdentityMismatch. Limits are taken from the configuration at every start. Returns the account's row.
@@ -299,11 +293,10 @@ class BindAccount:
                 )
         row.limits = self.limits
         unit.dirty_accounts.add(self.account)
-        return replace(row)
+        return revised(row)
 
 
-@dataclass(frozen=True, slots=True)
-class AcquireLease:
+class AcquireLease(Value, frozen=True):
     """Take an account over under a higher epoch. Refused (None) while another owner's lease runs, unless ``steal``.
 
     Stealing is always safe (the epoch fences the old owner); the lease only keeps two healthy owners from fighting.
@@ -330,8 +323,7 @@ class AcquireLease:
         return lease
 
 
-@dataclass(frozen=True, slots=True)
-class RenewLease:
+class RenewLease(Value, frozen=True):
     """Extend (``duration_ms`` > 0) or give up (0) a lease. Raises Fenced when the epoch is not the newest."""
 
     account: str
@@ -343,14 +335,13 @@ class RenewLease:
 
     def apply(self, unit: Unit) -> Lease:
         unit.check_epoch(self.account, self.epoch)
-        lease = replace(unit.leases[self.account], expires_at=unit.now + self.duration_ms)
+        lease = revised(unit.leases[self.account], expires_at=unit.now + self.duration_ms)
         unit.leases[self.account] = lease
         unit.dirty_leases.add(self.account)
         return lease
 
 
-@dataclass(frozen=True, slots=True)
-class SetRecovering:
+class SetRecovering(Value, frozen=True):
     """Enter or leave RECOVERING (R32). ``state`` None: leave. Raises Fenced."""
 
     account: str
@@ -370,8 +361,7 @@ class SetRecovering:
         unit.emit(self.event)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordEvents:
+class RecordEvents(Value, frozen=True):
     """Append account or kernel events that change no intent. Raises Fenced. Balances that did not change are dropped
     by the caller."""
 
@@ -390,8 +380,7 @@ class RecordEvents:
             unit.emit(event)
 
 
-@dataclass(frozen=True, slots=True)
-class AcknowledgeSuspicion:
+class AcknowledgeSuspicion(Value, frozen=True):
     """The kernel took the suspected loss of commits in hand (R32): incarnation + 1. Nothing when there is no suspicion.
 
     Returns the store's row.
@@ -405,7 +394,7 @@ class AcknowledgeSuspicion:
             unit.store.suspicion = None
             unit.store.incarnation += 1
             unit.dirty_store = True
-        return replace(unit.store)
+        return revised(unit.store)
 
 
 def same_account(account: str, events: Iterable[Event]) -> None:

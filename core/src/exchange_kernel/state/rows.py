@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
-from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any
 
 from exchange_kernel.models import ZERO, Condition, IntentStatus, Limits, OrderIntent
 from exchange_kernel.schema import AmountType, Side
 from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.value import Row, Value, revised
 from exchange_kernel.venue import Cost, Key, Ref, Spec, Ticket, VenueId
-
-T = TypeVar("T")
-_Writer = Callable[[object, object], None]
-_Slots = tuple[Callable[[object], tuple[object, ...]], tuple[_Writer, ...], dict[str, _Writer]]
-_SLOTS: dict[type, _Slots] = {}
-
-
-def revised(row: T, **changes: object) -> T:
-    """``dataclasses.replace`` for frozen rows with slots: copies what was checked before instead of making it anew.
-
-    Every order is revised some twenty times on its way. Raises TypeError for a name that is no field.
-    """
-    cls = type(row)
-    read, write_all, write = _SLOTS.get(cls) or _slots(cls)
-    made = object.__new__(cls)
-    for put, value in zip(write_all, read(row), strict=True):
-        put(made, value)
-    for name, value in changes.items():
-        if name not in write:
-            raise TypeError(f"{cls.__name__} has no field {name}")
-        write[name](made, value)
-    return made
-
-
-def _slots(cls: type) -> _Slots:
-    names = [each.name for each in fields(cls)]
-    if len(names) < 2 or hasattr(cls, "__post_init__"):
-        raise TypeError(f"{cls.__name__} is no row")
-    write = {name: getattr(cls, name).__set__ for name in names}
-    found = _SLOTS[cls] = (attrgetter(*names), tuple(write.values()), write)
-    return found
 
 
 class AttemptState(StrEnum):
@@ -101,8 +68,7 @@ class TicketState(StrEnum):
 _OPEN_TICKETS = frozenset({TicketState.COMMITTED, TicketState.REPEATED})
 
 
-@dataclass(frozen=True, slots=True)
-class TicketRow:
+class TicketRow(Value, frozen=True):
     """A ticket as stored. ``attempt`` and ``seq`` place it; ``generation``: of the spec it carries; ``spec``: what an
     AMEND asks for."""
 
@@ -117,8 +83,7 @@ class TicketRow:
     spec: Spec | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Value, frozen=True):
     """One exclusive chance at the venue.
 
     ``spec`` is what was asked (its amount is this attempt's total, in ``spec.amount_in``). ``cum_*``: cumulative
@@ -162,8 +127,7 @@ class Attempt:
         return bool(self.venue_status)
 
 
-@dataclass(frozen=True, slots=True)
-class FillRow:
+class FillRow(Value, frozen=True):
     """A booked fill. ``voided``: taken back; it counts as zero."""
 
     id: str
@@ -180,8 +144,7 @@ class FillRow:
     voided: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Value, frozen=True):
     """The reconciler's columns of an intent."""
 
     status: IntentStatus = IntentStatus.PENDING
@@ -196,8 +159,7 @@ class Progress:
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Value, frozen=True):
     """Everything stored about one intent, as of ``intent.version``."""
 
     intent: OrderIntent
@@ -270,8 +232,7 @@ def _swap(rows: tuple[TicketRow, ...], new: TicketRow) -> tuple[TicketRow, ...]:
     return tuple(new if (t.attempt, t.seq) == (new.attempt, new.seq) else t for t in rows)
 
 
-@dataclass(slots=True)
-class AccountRow:
+class AccountRow(Row):
     """The account's own row; its lock orders the account's events (R39)."""
 
     account: str
@@ -281,7 +242,7 @@ class AccountRow:
     event_seq: int = 0
     event_hash: str = ""
     halted: dict[str, Any] | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
     open_notional: Decimal = ZERO
     rate_tokens: Decimal | None = None
     rate_at: int = 0
@@ -290,8 +251,7 @@ class AccountRow:
     created_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Value, frozen=True):
     """Who owns an account, until when by the database's clock (ms), and the fencing token."""
 
     account: str
@@ -300,8 +260,7 @@ class Lease:
     expires_at: int
 
 
-@dataclass(slots=True)
-class StoreRow:
+class StoreRow(Row):
     """The store's own row. ``incarnation`` rises with every acknowledged suspicion of lost commits (R32).
 
     ``commit_seq`` rises with every transaction (not on PostgreSQL: one counter would make all processes queue up there,
@@ -315,8 +274,7 @@ class StoreRow:
     suspicion: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PositionRow:
+class PositionRow(Value, frozen=True):
     """Position of an account in a symbol, from booked fills."""
 
     account: str
@@ -326,8 +284,7 @@ class PositionRow:
     realized: Decimal = ZERO
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(Value, frozen=True):
     """An event as stored. ``patch``: what it changed in the intent's rows, so that folding the log gives them (S11)."""
 
     account: str

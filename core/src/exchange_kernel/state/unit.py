@@ -29,6 +29,7 @@ from exchange_kernel.state.rows import (
     StoreRow,
     TicketRow,
 )
+from exchange_kernel.value import Row, Value, revised
 from exchange_kernel.venue import Slot, VenueId
 
 IntentKey = tuple[str, str]
@@ -48,8 +49,7 @@ def compact(value: Any) -> str:
     return _encode(value) if _parts is None else "".join(_parts(value, 0))
 
 
-@dataclass(slots=True)
-class Head:
+class Head(Row):
     """The part of an intent's row that every operation needs."""
 
     version: int
@@ -61,8 +61,7 @@ class Head:
     spec_hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Value, frozen=True):
     """Rows an operation must find loaded (locked) in its Unit.
 
     Whoever writes an intent, a position or an event of an account needs the account: its row's lock orders them all.
@@ -157,7 +156,7 @@ class Unit:
             "",
         )
         digest = chain(row.event_hash, stored)
-        object.__setattr__(stored, "hash", digest)
+        stored = revised(stored, hash=digest)
         event.numbered(stored.seq, self.now)
         row.event_seq, row.event_hash = stored.seq, digest
         self.dirty_accounts.add(event.account)

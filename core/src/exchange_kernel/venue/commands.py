@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
 from exchange_kernel.schema import AmountType, PriceSource, Side, TimeInForce, TrailUnit, TriggerKind
+from exchange_kernel.value import Value
 from exchange_kernel.venue.fences import Key, Ms, Slot, Ticket, VenueId
 
 Leg = Literal["NET", "LONG", "SHORT"]
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(Value, frozen=True):
     """A venue-side trigger. ``price`` in quote; ``offset`` in quote (ABSOLUTE) or percent (PERCENT)."""
 
     kind: TriggerKind
@@ -25,8 +24,7 @@ class Trigger:
     activation: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(Value, frozen=True):
     """A StandardOrder reduced to what is still wanted, in the symbol's units.
 
     ``amount`` is in base or quote (``amount_in``). ``limit``: None for a market order, whose worst price is ``guard``.
@@ -48,8 +46,7 @@ class Spec:
     trigger: Trigger | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(Value, frozen=True):
     """Everything the kernel knows about one attempt; adapters keep nothing of their own.
 
     ``placed_at``: lower bound of the *venue's* clock when the first ticket was prepared, ms UTC.
@@ -65,16 +62,14 @@ class Ref:
     tickets: tuple[Ticket, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value, frozen=True):
     """Create one order."""
 
     key: Key
     spec: Spec
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceGroup:
+class PlaceGroup(Value, frozen=True):
     """Create a native group of orders in one request."""
 
     key: Key
@@ -82,8 +77,7 @@ class PlaceGroup:
     legs: tuple[Place, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Amend:
+class Amend(Value, frozen=True):
     """Change a working order in place. ``spec.amount`` is the order's new total, filled part included (R23)."""
 
     key: Key
@@ -91,8 +85,7 @@ class Amend:
     spec: Spec
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Value, frozen=True):
     """Cancel one order. ``force``: make the cancel provable even if it costs (gas)."""
 
     key: Key
@@ -100,24 +93,21 @@ class Cancel:
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CancelAll:
+class CancelAll(Value, frozen=True):
     """Cancel every order of the account (of one symbol), foreign ones included; only when the user said so (R22)."""
 
     key: Key
     symbol: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(Value, frozen=True):
     """Take the proceeds of a finished range order."""
 
     key: Key
     ref: Ref
 
 
-@dataclass(frozen=True, slots=True)
-class Enable:
+class Enable(Value, frozen=True):
     """A prerequisite: an allowance, a position mode."""
 
     key: Key
@@ -125,8 +115,7 @@ class Enable:
     body: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Burn:
+class Burn(Value, frozen=True):
     """Use up a sequence number without any other effect."""
 
     key: Key
@@ -136,8 +125,7 @@ class Burn:
 Command = Place | PlaceGroup | Amend | Cancel | CancelAll | Settle | Enable | Burn
 
 
-@dataclass(frozen=True, slots=True)
-class NeedsFirst:
+class NeedsFirst(Value, frozen=True):
     """Run this ``Enable`` to sufficiency, once per name, then prepare again (R28)."""
 
     name: str
@@ -145,8 +133,7 @@ class NeedsFirst:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class NotNow:
+class NotNow(Value, frozen=True):
     """Nothing signed, nothing reserved; ask again at ``retry_at`` (local ms UTC)."""
 
     retry_at: Ms
@@ -156,8 +143,7 @@ class NotNow:
 Prepared = Ticket | NeedsFirst | NotNow
 
 
-@dataclass(frozen=True, slots=True)
-class Prep:
+class Prep(Value, frozen=True):
     """What ``prepare`` may use. ``now``: local ms UTC. ``give_up``: local ms UTC after which nobody wants the command
     any
     more (an intent's submit deadline); no ticket may be sent after it.

@@ -6,33 +6,31 @@ The adapter states facts (:class:`Fence`, :class:`Watermark`); only the kernel d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
+
+from exchange_kernel.value import Value
 
 Ms = int
 Key = bytes
 FOREVER: Ms = 2**62
 
 
-@dataclass(frozen=True, slots=True)
-class VenueId:
+class VenueId(Value, frozen=True):
     """An id the venue gave or accepted. ``value`` is unique in the account for its ``kind``, for ever."""
 
     kind: str
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Value, frozen=True):
     """One number of a sequence (an EVM nonce): ``scope`` names the sequence, e.g. ``evm:1:0xabc…``."""
 
     scope: str
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Value, frozen=True):
     """A sequence the kernel allocates numbers from.
 
     ``gapless``: every number is used in order. ``rising``: numbers only grow. ``set``: any unused number of a window.
@@ -46,8 +44,7 @@ class Scope:
     clocked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TimeEnd:
+class TimeEnd(Value, frozen=True):
     """Dead once a clock of the venue or its ledger passed ``at``; ``slack``: longest time from the venue's last check
     of
     ``at`` to the order's visibility in ``lookup``."""
@@ -57,15 +54,13 @@ class TimeEnd:
     slack: Ms = 0
 
 
-@dataclass(frozen=True, slots=True)
-class HeightEnd:
+class HeightEnd(Value, frozen=True):
     """Dead once a final block above ``last`` was read."""
 
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class SlotEnd:
+class SlotEnd(Value, frozen=True):
     """Dead once this number was spent, finally, by something else."""
 
     slot: Slot
@@ -74,8 +69,7 @@ class SlotEnd:
 End = TimeEnd | HeightEnd | SlotEnd
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(Value, frozen=True):
     """``repeatable``: any number of copies of these bytes, arriving at any time, have at most the effect of one.
     ``ends``: any ONE of them, passed in a read that also shows the ticket absent, proves it dead; ``()``: never
     provable.
@@ -86,8 +80,7 @@ class Fence:
     authority: Literal["venue", "ledger"] = "venue"
 
 
-@dataclass(frozen=True, slots=True)
-class Watermark:
+class Watermark(Value, frozen=True):
     """How far the state that was read had got. All bounds are *lower* bounds taken before the search began (rule 8).
 
     ``spent``: of the slots asked about, those used, or refused for ever, in that same state.
@@ -99,16 +92,14 @@ class Watermark:
     spent: frozenset[Slot] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(Value, frozen=True):
     """An amount of one asset, in that asset's own unit."""
 
     asset: str
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(Value, frozen=True):
     """A command made exact: the very bytes to send. Stored durably before it is sent.
 
     ``body`` holds what is ordered, its price and its life; at most 64 KiB, no secret, readable by later plugin versions

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
+import msgspec
+
 from exchange_kernel.schema import Side
+from exchange_kernel.value import Value
 from exchange_kernel.venue.commands import Leg
 from exchange_kernel.venue.fences import Key, Ms, VenueId, Watermark
 
@@ -63,16 +65,14 @@ class Why(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(Value, frozen=True):
     """Cumulative execution: ``base`` and ``quote``, before fees."""
 
     base: Decimal = ZERO
     quote: Decimal = ZERO
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Value, frozen=True):
     """A fee or other cost, in its own asset. ``id`` is unique in the account."""
 
     id: str
@@ -81,8 +81,7 @@ class Cost:
     kind: Literal["trade", "network", "funding", "interest", "other"] = "trade"
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(Value, frozen=True):
     """One execution. ``id`` is unique in the account for ever (symbol inside where the venue's trade ids are per
     symbol;
     on chains: transaction and ordinal in it). A correction keeps the id and raises ``revision``."""
@@ -100,8 +99,7 @@ class Fill:
     final: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(Value, frozen=True):
     """The order needs something by ``by`` (local ms UTC), or it will not progress."""
 
     what: Literal["replace", "settle", "force_cancel"]
@@ -109,8 +107,7 @@ class Need:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class OrderReport:
+class OrderReport(Value, frozen=True):
     """State of ONE venue object at ``as_of`` (venue ms UTC).
 
     ``key``: of the attempt, when the client id shows it. ``links``: other ids of the same lineage. ``applied``: key
@@ -142,11 +139,10 @@ class OrderReport:
     version: int | None = None
     origin: Literal["account", "venue"] = "account"
     need: Need | None = None
-    raw: Mapping[str, str] = field(default_factory=dict)
+    raw: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class StepReport:
+class StepReport(Value, frozen=True):
     """Fate of a command that is no order: Enable, Settle, Burn, CancelAll, a forced Cancel."""
 
     id: VenueId
@@ -160,16 +156,14 @@ class StepReport:
     need: Need | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Value, frozen=True):
     """The attempt is at the venue; several matches are all returned."""
 
     reports: tuple[OrderReport | StepReport, ...]
     at: Watermark
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Value, frozen=True):
     """Not there in a read that got as far as ``at``; it would have been found had it entered at or after ``since``
     (venue ms UTC). ``looked``: every source asked; all answered completely."""
 
@@ -178,8 +172,7 @@ class Absent:
     looked: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Unsure:
+class Unsure(Value, frozen=True):
     """Cannot tell. ``retry_at`` None: this venue will never be able to tell."""
 
     why: str
@@ -190,8 +183,7 @@ class Unsure:
 Lookup = Found | Absent | Unsure
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(Value, frozen=True):
     """The venue's answer to a ticket. ``sent``: it left; ``held``: queued; ``decided``: ``reports`` are the outcome;
     ``duplicate``: an order with this key exists: look."""
 
@@ -199,8 +191,7 @@ class Ack:
     reports: tuple[OrderReport | StepReport, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Value, frozen=True):
     """One page of open orders. ``symbols`` None = all. ``owner``: does it show orders others placed on this account?"""
 
     reports: tuple[OrderReport, ...]
@@ -211,8 +202,7 @@ class Snapshot:
     next: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(Value, frozen=True):
     """Holdings of one asset: ``total`` = ``free`` + held by orders."""
 
     asset: str
@@ -221,8 +211,7 @@ class Balance:
     borrowed: Decimal = ZERO
 
 
-@dataclass(frozen=True, slots=True)
-class VenuePosition:
+class VenuePosition(Value, frozen=True):
     """A position as the venue reports it; ``amount`` in base, negative for short."""
 
     symbol: str
@@ -233,8 +222,7 @@ class VenuePosition:
     isolated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AccountSnapshot:
+class AccountSnapshot(Value, frozen=True):
     """Balances and positions. ``complete`` False: only what changed. ``floors``: scope → smallest number still
     usable."""
 
@@ -242,12 +230,11 @@ class AccountSnapshot:
     complete: bool
     balances: tuple[Balance, ...]
     positions: tuple[VenuePosition, ...] = ()
-    margin: Mapping[str, Decimal] = field(default_factory=dict)
-    floors: Mapping[str, int] = field(default_factory=dict)
+    margin: Mapping[str, Decimal] = msgspec.field(default_factory=dict)
+    floors: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class FillVoided:
+class FillVoided(Value, frozen=True):
     """A fill was busted or reorged out."""
 
     id: str
@@ -255,8 +242,7 @@ class FillVoided:
     why: Why
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
+class LedgerEntry(Value, frozen=True):
     """A balance change that is no fill."""
 
     id: str
@@ -266,16 +252,14 @@ class LedgerEntry:
     symbol: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MarketsChanged:
+class MarketsChanged(Value, frozen=True):
     """Symbol metadata changed; None = any symbol."""
 
     symbols: frozenset[str] | None
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Value, frozen=True):
     """Something the account's owner should know."""
 
     kind: Literal[
@@ -284,8 +268,7 @@ class Notice:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Value, frozen=True):
     """Events since ``since`` (venue ms) may have been lost: take a snapshot."""
 
     since: Ms
@@ -298,8 +281,7 @@ EventBody = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class VenueEvent:
+class VenueEvent(Value, frozen=True):
     """One event of the stream; ``cursor`` resumes after it where the venue can replay."""
 
     at: Ms
@@ -307,8 +289,7 @@ class VenueEvent:
     body: EventBody
 
 
-@dataclass(frozen=True, slots=True)
-class PriceTick:
+class PriceTick(Value, frozen=True):
     """Prices of one symbol in quote; None where the venue has none (a one-sided market)."""
 
     symbol: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +15,7 @@ from exchange_kernel.errors import (
 )
 from exchange_kernel.orders import suggest
 from exchange_kernel.schema import SymbolMetadata
+from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     FOREVER,
     AccountSnapshot,
@@ -153,7 +153,7 @@ class PaperAdapter:
                 return self._tickets.seal("cancel_all", key, prep, fields, note=f"cancel all {symbol or ''}")
             case Burn(key, slot) if self._terms.fence == "sequence" and slot.scope == self._identity:
                 return self._tickets.seal(
-                    "burn", key, replace(prep, take=lambda _: slot), {}, note=f"burn {slot.number}"
+                    "burn", key, revised(prep, take=lambda _: slot), {}, note=f"burn {slot.number}"
                 )
             case _:
                 raise unsupported(command)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
 from exchange_kernel.orders import round_down, safe_price
 from exchange_kernel.schema import AmountType, Side, Support, SymbolMetadata, TimeInForce, canonical
 from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec
 from exchange_kernel_paper.terms import VenueTerms
 
@@ -30,7 +30,7 @@ def amendment(spec: Spec, was: Spec, symbol: SymbolMetadata, terms: VenueTerms) 
     after = preview(spec, symbol, terms)
     if after.spec.limit is None or was.limit is None:
         raise Unsupported("amend_price", "a market order is over before it could be amended")
-    if replace(after.spec, amount=was.amount, limit=was.limit) != replace(was, guard=None):
+    if revised(after.spec, amount=was.amount, limit=was.limit) != revised(was, guard=None):
         raise Unsupported("amend_price", "only the amount and the limit price of an order can be amended")
     needed = []
     if after.spec.limit != was.limit:
@@ -101,7 +101,7 @@ def _rounded(spec: Spec, symbol: SymbolMetadata) -> Spec:
         display = min(display, amount)
     if (amount, limit, guard, display) == (spec.amount, spec.limit, spec.guard, spec.display):
         return spec
-    return replace(spec, amount=amount, limit=limit, guard=guard, display=display)
+    return revised(spec, amount=amount, limit=limit, guard=guard, display=display)
 
 
 def _price(field: str, price: Decimal | None, side: Side, symbol: SymbolMetadata) -> Decimal | None:

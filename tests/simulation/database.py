@@ -8,10 +8,9 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from sqlalchemy import Engine
-
 from exchange_kernel.clock import Clock, Ids
-from exchange_kernel.state.sql.engine import memory_engine
+from exchange_kernel.state.sql.engine import memory_database
+from exchange_kernel.state.sql.sqlite import SqliteDatabase
 from exchange_kernel.state.sql.store import SqlIntentStore
 from exchange_kernel.state.stores import Verification
 from exchange_kernel.testing.virtual import SeededIds
@@ -30,49 +29,49 @@ class _NoTime:
         raise RuntimeError(f"the template waits for nothing, not even {seconds} s")
 
 
-def _raw(engine: Engine) -> Any:
-    return engine.raw_connection().driver_connection
+def _raw(database: SqliteDatabase) -> Any:
+    return database.connect()
 
 
 @cache
 def _template() -> bytes:
-    engine = memory_engine()
+    database = memory_database()
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(SqlIntentStore.inline(engine, _NoTime(), SeededIds(Random(0))).open())
+    loop.run_until_complete(SqlIntentStore.inline(database, _NoTime(), SeededIds(Random(0))).open())
     loop.close()
-    data: bytes = _raw(engine).serialize()
+    data: bytes = _raw(database).serialize()
     return data
 
 
-def fresh(store_id: str) -> Engine:
+def fresh(store_id: str) -> SqliteDatabase:
     """An empty database with the schema in it, and a store id of its own."""
-    engine = memory_engine()
-    raw = _raw(engine)
+    database = memory_database()
+    raw = _raw(database)
     raw.deserialize(_template())
     raw.execute("UPDATE store SET store_id = ?", (store_id,))
     raw.commit()
-    return engine
+    return database
 
 
-def backup(engine: Engine) -> bytes:
+def backup(database: SqliteDatabase) -> bytes:
     """A copy of everything committed so far."""
-    data: bytes = _raw(engine).serialize()
+    data: bytes = _raw(database).serialize()
     return data
 
 
-def restore(data: bytes, suspicion: str | None) -> Engine:
+def restore(data: bytes, suspicion: str | None) -> SqliteDatabase:
     """A database as it was, with what the witness would have said about it."""
-    engine = memory_engine()
-    raw = _raw(engine)
+    database = memory_database()
+    raw = _raw(database)
     raw.deserialize(data)
     raw.execute("UPDATE store SET suspicion = ?", (suspicion,))
     raw.commit()
-    return engine
+    return database
 
 
-def store(engine: Engine, clock: Clock, ids: Ids) -> SqlIntentStore:
+def store(database: SqliteDatabase, clock: Clock, ids: Ids) -> SqlIntentStore:
     """One process' store object on the database."""
-    return SqlIntentStore.inline(engine, clock, ids)
+    return SqlIntentStore.inline(database, clock, ids)
 
 
 async def verify(store: SqlIntentStore, account: str) -> Verification:
@@ -82,6 +81,6 @@ async def verify(store: SqlIntentStore, account: str) -> Verification:
     return await verify_store(store, account)
 
 
-def close(engine: Engine) -> None:
+def close(database: SqliteDatabase) -> None:
     """Free it."""
-    engine.dispose()
+    database.dispose()

@@ -32,7 +32,7 @@ from exchange_kernel.state import IntentStateStore, MemoryIntentStore, SqlIntent
 from exchange_kernel.state.commit import Change
 from exchange_kernel.state.ops import AcquireLease, CreateIntents, NewIntent, SetHalt
 from exchange_kernel.state.rows import AttemptState
-from exchange_kernel.state.sql import memory_engine
+from exchange_kernel.state.sql import memory_database
 from exchange_kernel.state.sql.verify import verify
 from exchange_kernel.venue import Slot, VenueId
 
@@ -48,7 +48,7 @@ def on_store(request: pytest.FixtureRequest, tmp_path: Path) -> OnStore:
     if request.param == "memory":
         store = MemoryIntentStore(clock, ids)
     elif request.param == "inline":
-        store = SqlIntentStore.inline(memory_engine(), clock, ids)
+        store = SqlIntentStore.inline(memory_database(), clock, ids)
     elif request.param == "sqlite":
         store = SqlIntentStore(f"sqlite:///{tmp_path}/store.db", clock=clock, ids=ids)
     else:

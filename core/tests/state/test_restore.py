@@ -10,7 +10,7 @@ import pytest
 
 from core.tests.state.build import ACCOUNT, CountedIds, StillClock, create, start
 from exchange_kernel.state import MemoryIntentStore, SqlIntentStore
-from exchange_kernel.state.sql import memory_engine
+from exchange_kernel.state.sql import memory_database
 from exchange_kernel.state.stores import Suspicion
 
 
@@ -185,7 +185,7 @@ def test_stores_in_memory_suspect_nothing() -> None:
 
     async def run() -> None:
         clock = StillClock()
-        engine = memory_engine()
+        engine = memory_database()
         for store in (MemoryIntentStore(clock, CountedIds()), SqlIntentStore.inline(engine, clock, CountedIds())):
             assert await store.open() is None
             await start(store)

@@ -34,7 +34,7 @@ from exchange_kernel.state.ops import (
     SetRecovering,
 )
 from exchange_kernel.state.rows import AccountRow, AttemptState, EventRow, Lease, Record, TicketKind, TicketRow
-from exchange_kernel.state.sql import memory_engine
+from exchange_kernel.state.sql import memory_database
 from exchange_kernel.state.sql.verify import verify
 from exchange_kernel.state.unit import Operation
 from exchange_kernel.venue import Fence, HeightEnd, Money, Slot, SlotEnd, Ticket, VenueId
@@ -75,7 +75,7 @@ class Lockstep(RuleBasedStateMachine):
         self.unbound = f"r{run}_unbound"
         self.scope = f"evm:{run}"
         self.memory = MemoryIntentStore(clock, CountedIds())
-        inline = SqlIntentStore.inline(memory_engine(), clock, CountedIds())
+        inline = SqlIntentStore.inline(memory_database(), clock, CountedIds())
         self.stores: dict[str, IntentStateStore] = {"memory": self.memory, "inline": inline, **self.lasting}
         self.loop.run_until_complete(inline.open())
         self.pending: list[Operation] = []

@@ -20,7 +20,7 @@ from exchange_kernel.errors import ConfigError, SchemaMismatch, StoreError, Stor
 from exchange_kernel.state import SqlIntentStore
 from exchange_kernel.state.sql import sqlite
 from exchange_kernel.state.sql.backend import Trouble
-from exchange_kernel.state.sql.engine import backend_of, engine_of
+from exchange_kernel.state.sql.engine import backend_of, database_of
 from exchange_kernel.state.sql.verify import verify
 
 
@@ -232,7 +232,7 @@ def test_only_a_failed_sync_of_the_commit_is_ambiguous(name: str, committing: bo
     nothing has."""
     error = sqlite3.OperationalError(name)
     error.sqlite_errorcode = getattr(sqlite3, name)
-    backend = backend_of(engine_of("sqlite:///unused.db"), StillClock())
+    backend = backend_of(database_of("sqlite:///unused.db"), StillClock())
 
     assert backend.trouble(error, committing) is trouble
 

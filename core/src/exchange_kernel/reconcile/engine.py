@@ -162,12 +162,8 @@ class Reconciler:
             draft.progress(next_due=until)
         if draft.dirty:
             await session.commit(draft, consumed=consumed)
-        elif consumed:
-            items = session.inbox.get(record.intent.intent_id)
-            if items is not None:
-                del items[:consumed]
-                if not items:
-                    del session.inbox[record.intent.intent_id]
+        else:
+            session.used(record.intent.intent_id, consumed)
         return None if until is None else max(0.0, (until - session.clock.now_ms()) / 1000)
 
     def _explain(self, draft: Draft, reason: str) -> None:
@@ -258,7 +254,7 @@ class Reconciler:
         watch.asked += 1
         now = session.clock.now_ms()
         try:
-            async with asyncio.timeout(session.settings.read_timeout):
+            with session.deadlines.within(session.settings.read_timeout):
                 answer = await session.adapter.lookup(ref)
         except (Unavailable, RateLimited) as error:
             retry = error.retry_at or 0
@@ -421,7 +417,7 @@ class Reconciler:
             give_up = draft.record.intent.submit_deadline if creating else None
             prep = Prep(now, FOREVER if give_up is None else give_up, turn.taker(instead_of), instead_of)
             try:
-                async with asyncio.timeout(session.settings.read_timeout):
+                with session.deadlines.within(session.settings.read_timeout):
                     prepared = await session.adapter.prepare(command, prep)
             except asyncio.CancelledError:
                 raise
@@ -511,7 +507,7 @@ class Reconciler:
                 self._answer(intent_id, row, "none", "NotSent", why)
             return draft
         try:
-            async with asyncio.timeout(session.settings.submit_timeout):
+            with session.deadlines.within(session.settings.submit_timeout):
                 ack = await session.adapter.submit(row.ticket)
         except asyncio.CancelledError:
             raise
@@ -561,14 +557,10 @@ class Reconciler:
         intent_id = record.intent.intent_id
         late = session.clock.now_ms() - row.committed_at > session.settings.recheck_after * 1000
         if intent_id in session.wrote or late:
-            fresh, account, store = await asyncio.gather(
-                session.store.record(session.account, intent_id),
-                session.store.account_row(session.account),
-                session.store.store_row(),
-            )
-            if fresh is None or fresh.intent.desired != record.intent.desired or fresh.progress.status.terminal:
+            now = await session.store.standing(session.account, intent_id)
+            if now is None or now.desired is not record.intent.desired or now.status.terminal:
                 return "no longer wanted"
-            if account is None or account.halted is not None or store.halted is not None:
+            if now.halted:
                 return "halted"
             if not session.owned or session.clock.now_ms() >= row.ticket.send_before:
                 return "too old"

@@ -97,6 +97,8 @@ class Intake:
             await self._foreign_order(report)
             return None
         intent_id, n = found
+        if source == "stream" and session.heard(intent_id, n, report):
+            return intent_id
         item = Reported(n, report, source)  # type: ignore[arg-type]
         session.deliver(intent_id, item, Priority.REFRESH if source != "snapshot" else Priority.RESYNC)
         return intent_id

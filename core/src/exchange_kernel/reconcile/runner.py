@@ -114,6 +114,7 @@ class Runner:
             for task in late:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        session.deadlines.close()
         if session.epoch and session.lease_until:
             await ownership.release(session)
 

@@ -15,16 +15,17 @@ from functools import lru_cache
 
 from exchange_kernel.clock import Clock, Ids
 from exchange_kernel.models import ZERO, OrderIntent
+from exchange_kernel.reconcile.deadlines import Deadlines
 from exchange_kernel.reconcile.draft import Draft
-from exchange_kernel.reconcile.outcome import Item
+from exchange_kernel.reconcile.outcome import Item, Reported
 from exchange_kernel.reconcile.proof import Look
 from exchange_kernel.reconcile.queue import Priority, WorkQueue
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.state.commit import Change
-from exchange_kernel.state.rows import Progress, Record
+from exchange_kernel.state.rows import AttemptState, Progress, Record
 from exchange_kernel.state.stores import ActualStateStore, IntentStateStore
 from exchange_kernel.value import revised
-from exchange_kernel.venue import Key, Opened, PriceTick, Slot, VenueAdapter
+from exchange_kernel.venue import Key, Opened, OrderReport, PriceTick, Slot, VenueAdapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,9 @@ class Session:
     inbox: dict[str, list[Item]] = field(default_factory=dict)
     known: dict[str, Known] = field(default_factory=dict)
     keys: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    folded: dict[str, Reported] = field(default_factory=dict)
     wrote: set[str] = field(default_factory=set)
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
     @property
     def tag(self) -> bytes:
@@ -194,7 +197,7 @@ class Session:
         elif not over:
             self.known.pop(intent_id, None)
         if len(self.records) > self.settings.cached_records:
-            self._drop_keys(self.records.popitem(last=False)[1])
+            self._dropped(self.records.popitem(last=False)[1])
 
     def declared(self, intent: OrderIntent) -> None:
         """This process has just written a new intent: its record is known without reading it back."""
@@ -205,10 +208,11 @@ class Session:
         """Read it from SQL next time."""
         record = self.records.pop(intent_id, None)
         if record is not None:
-            self._drop_keys(record)
+            self._dropped(record)
 
-    def _drop_keys(self, record: Record) -> None:
+    def _dropped(self, record: Record) -> None:
         """Of what is over, the keys stay known as long as the record: late reports of it are the rule, not for long."""
+        self.folded.pop(record.intent.intent_id, None)
         if record.progress.status.terminal and record.revived is None:
             for attempt in record.attempts:
                 self.keys.pop(attempt.key, None)
@@ -221,6 +225,22 @@ class Session:
             if watch is not None:
                 watch.cancel_at = 0
             self.queue.mark(intent_id, priority)
+
+    def heard(self, intent_id: str, n: int, report: OrderReport) -> bool:
+        """Is this, word for word, what already waits in the inbox, or what was folded last into the record as stored?
+
+        A venue's stream repeats what its answers said. Such an echo changes nothing (rule 10), so nobody is woken."""
+        items = self.inbox.get(intent_id)
+        if items:
+            return any(type(item) is Reported and item.n == n and item.report == report for item in items)
+        last, record = self.folded.get(intent_id), self.records.get(intent_id)
+        if last is None or record is None or intent_id in self.wrote or last.n != n or last.report != report:
+            return False
+        # Not where something else has spoken since: then even an old report is evidence (R19).
+        attempt = record.attempt(n)
+        agrees = attempt.venue_status == report.status.value and attempt.cum_base == report.filled.base
+        over = attempt.state in (AttemptState.CLOSING, AttemptState.CLOSED)
+        return agrees and (over if report.status.terminal else attempt.state is AttemptState.LIVE)
 
     def deliver(self, intent_id: str, item: Item, priority: Priority = Priority.REFRESH) -> None:
         """Put something in an intent's inbox and mark it."""
@@ -251,14 +271,22 @@ class Session:
         record = draft.record
         record = revised(record, intent=revised(record.intent, version=version))
         intent_id = record.intent.intent_id
-        if consumed:
-            items = self.inbox.get(intent_id)
-            if items is not None:
-                del items[:consumed]
-                if not items:
-                    del self.inbox[intent_id]
         self.remember(record)
+        self.used(intent_id, consumed)
         return record
+
+    def used(self, intent_id: str, consumed: int) -> None:
+        """So many of an intent's inbox items are folded into its record as stored: they are dropped."""
+        items = self.inbox.get(intent_id)
+        if not consumed or items is None:
+            return
+        for item in reversed(items[:consumed]):
+            if type(item) is Reported:
+                self.folded[intent_id] = item
+                break
+        del items[:consumed]
+        if not items:
+            del self.inbox[intent_id]
 
 
 @lru_cache(maxsize=8)

@@ -14,6 +14,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Self
 
+import msgspec
+
 from exchange_kernel.errors import InvalidOrder
 from exchange_kernel.schema import numbers
 from exchange_kernel.schema.choices import (
@@ -45,6 +47,7 @@ __all__ = [
 
 _UNIFIED = frozenset({ConditionalOrderMode.UNIFIED_FIXED, ConditionalOrderMode.UNIFIED_ADJUSTING})
 _set = object.__setattr__
+_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 def _money(field: str, value: object) -> Decimal | None:
@@ -336,8 +339,10 @@ class StandardOrder:
 
     def spec_hash(self) -> str:
         """SHA-256 (hex) of the canonical JSON: equal for equal orders, however their numbers were written."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        text = _sorted(self.to_dict())
+        if not text.isascii():
+            text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+        return hashlib.sha256(text).hexdigest()
 
 
 _TRIGGER_FIELDS = tuple(field.name for field in fields(ConditionalTrigger))

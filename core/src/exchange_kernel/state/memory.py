@@ -18,7 +18,7 @@ from exchange_kernel.state.rows import (
     Record,
     StoreRow,
 )
-from exchange_kernel.state.stores import ActualStateStore, IntentStateStore, LiveIntent, SlotUse, Suspicion
+from exchange_kernel.state.stores import ActualStateStore, IntentStateStore, LiveIntent, SlotUse, Standing, Suspicion
 from exchange_kernel.state.unique import fill_taken, key_taken, live_attempt_exists, number_taken, venue_id_taken
 from exchange_kernel.state.unit import Head, Operation, Unit, perform, union
 from exchange_kernel.value import revised
@@ -147,6 +147,13 @@ class MemoryIntentStore(IntentStateStore):
 
     async def record(self, account: str, intent_id: str) -> Record | None:
         return self._records.get((account, intent_id))
+
+    async def standing(self, account: str, intent_id: str) -> Standing | None:
+        record, row = self._records.get((account, intent_id)), self._accounts.get(account)
+        if record is None or row is None:
+            return None
+        halted = row.halted is not None or self._store.halted is not None
+        return Standing(record.intent.desired, record.progress.status, halted)
 
     async def locate(self, account: str, key: bytes | None, ids: Sequence[VenueId]) -> tuple[str, int] | None:
         found = self._keys.get((account, key)) if key is not None else None

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from exchange_kernel.events import Event, decode
-from exchange_kernel.models import ZERO, IntentStatus, OrderIntent, OrderState
+from exchange_kernel.models import ZERO, Desired, IntentStatus, OrderIntent, OrderState
 from exchange_kernel.state.commit import Change
 from exchange_kernel.state.ops import AcknowledgeSuspicion
 from exchange_kernel.state.rows import (
@@ -71,6 +71,16 @@ class Suspicion:
     cause: str
 
 
+class Standing(NamedTuple):
+    """What a ticket that could create an order is checked against immediately before it is sent (R4).
+
+    ``halted``: is the account, or the platform?"""
+
+    desired: Desired
+    status: IntentStatus
+    halted: bool
+
+
 class IntentStateStore(ABC):
     """Desired state, attempts, tickets, fills and the event log. The only truth.
 
@@ -120,6 +130,11 @@ class IntentStateStore(ABC):
     @abstractmethod
     async def record(self, account: str, intent_id: str) -> Record | None:
         """Everything about one intent, in one consistent read."""
+
+    @abstractmethod
+    async def standing(self, account: str, intent_id: str) -> Standing | None:
+        """What is wanted of an intent as of now and whether it may open anything, in one consistent read; None for an
+        unknown intent or account."""
 
     @abstractmethod
     async def locate(self, account: str, key: bytes | None, ids: Sequence[VenueId]) -> tuple[str, int] | None:
@@ -225,6 +240,7 @@ __all__ = [
     "IntentStateStore",
     "LiveIntent",
     "SlotUse",
+    "Standing",
     "Suspicion",
     "Verification",
     "decode_row",

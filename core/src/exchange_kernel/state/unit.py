@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from typing import Any, Protocol
+
+import msgspec
 
 from exchange_kernel.errors import ConfigError, Fenced
 from exchange_kernel.events import Event
@@ -34,19 +36,16 @@ from exchange_kernel.venue import Slot, VenueId
 
 IntentKey = tuple[str, str]
 
-_encode: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":")).encode
-_make_encoder = getattr(json.encoder, "c_make_encoder", None)
-# JSONEncoder.encode makes a new C encoder for every value; this one, with the same settings, is made once.
-_parts: Callable[[Any, int], tuple[str, ...]] | None = None
-if _make_encoder is not None:
-    _parts = _make_encoder(
-        None, json.JSONEncoder().default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True
-    )
+_encode = msgspec.json.Encoder().encode
 
 
 def compact(value: Any) -> str:
     """JSON without spaces. Raises TypeError, ValueError for what JSON cannot hold."""
-    return _encode(value) if _parts is None else "".join(_parts(value, 0))
+    try:
+        return _encode(value).decode()
+    except UnicodeEncodeError:
+        # Half a character somewhere in a venue's text: escaped, it can be kept as it is.
+        return json.dumps(value, separators=(",", ":"))
 
 
 class Head(Row):

@@ -63,6 +63,8 @@ from exchange_kernel_paper.tickets import (
 from exchange_kernel_paper.translate import Translator, client_id
 from exchange_kernel_paper.verdicts import LEDGER, READ, VENUE, judge
 
+PREVIEWS = 512
+"""Checks whose results are kept."""
 SILENT_BEATS = 3
 """Heartbeats that may be missing before a stream counts as dead."""
 
@@ -82,6 +84,7 @@ class PaperAdapter:
 
     def __init__(self) -> None:
         self._state = VenueState()
+        self._previews: dict[Spec, Preview] = {}
         self._open = False
 
     # session ----------------------------------------------------------------------------------------------------
@@ -123,6 +126,7 @@ class PaperAdapter:
     async def markets(self) -> Sequence[SymbolMetadata]:
         reply = await self.read("markets")
         self._symbols = {market["symbol"]: read_symbol(market, self._terms) for market in reply["markets"]}
+        self._previews.clear()
         return tuple(self._symbols.values())
 
     # changes ----------------------------------------------------------------------------------------------------
@@ -132,7 +136,13 @@ class PaperAdapter:
         if symbol is None:
             raise UnknownSymbol("symbol", spec.symbol, "is not listed here", suggest(spec.symbol, self._symbols))
         if was is None:
-            return checks.preview(spec, symbol, self._terms)
+            # The kernel asks before it takes an order, before it makes the ticket, and the ticket's maker asks again.
+            known = self._previews.get(spec)
+            if known is None:
+                if len(self._previews) >= PREVIEWS:
+                    self._previews.clear()
+                known = self._previews[spec] = checks.preview(spec, symbol, self._terms)
+            return known
         return checks.amendment(spec, was, symbol, self._terms)
 
     async def prepare(self, command: Command, prep: Prep) -> Prepared:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from exchange_kernel.state.sql.engine import memory_engine
+from exchange_kernel.state.sql.engine import memory_database
 from exchange_kernel.state.sql.schema import upgrade
 from exchange_kernel.state.sql.store import SqlIntentStore
 
-__all__ = ["SqlIntentStore", "memory_engine", "upgrade"]
+__all__ = ["SqlIntentStore", "memory_database", "upgrade"]

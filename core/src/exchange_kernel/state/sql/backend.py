@@ -6,16 +6,35 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
-
-from sqlalchemy import Engine
-from sqlalchemy.pool import PoolProxiedConnection
+from typing import Any, Protocol
 
 from exchange_kernel.clock import Clock
 from exchange_kernel.errors import StoreError, StoreUnavailable
 
-# A driver's cursor (PEP 249). Rows pass through it by the ten thousand per second, so nothing stands in between.
+# A driver's connection and cursor (PEP 249). Rows pass through by the ten thousand per second, so nothing stands in
+# between; and a command line that looks at a file must not wait for a library to be imported.
+Connection = Any
 Cursor = Any
+
+
+class Database(Protocol):
+    """Where connections come from. ``dialect``: its name in SQLAlchemy. ``address``: without a password."""
+
+    dialect: str
+    address: str
+
+    def connect(self) -> Connection:
+        """A connection. Raises what the driver raises."""
+        ...
+
+    def release(self, connection: Connection, broken: bool) -> None:
+        """Give a connection back, closed or not as this database wants it. Raises what the driver raises."""
+        ...
+
+    def dispose(self) -> None:
+        """Close what is kept open. Idempotent."""
+        ...
+
 
 BACKOFF_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -41,12 +60,12 @@ class Backend(ABC):
     volatile = False
     errors: tuple[type[Exception], ...]
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.place = engine.url.render_as_string(hide_password=True)
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.place = database.address
 
     @abstractmethod
-    def prepare(self, connection: PoolProxiedConnection, read: bool) -> None:
+    def prepare(self, connection: Connection, read: bool) -> None:
         """Set up a new connection and check that a commit on it is durable. Raises ConfigError, StoreUnavailable."""
 
     @abstractmethod
@@ -54,11 +73,11 @@ class Backend(ABC):
         """Begin a transaction; for reading, one snapshot."""
 
     @abstractmethod
-    def commit(self, connection: PoolProxiedConnection, cursor: Cursor) -> None:
+    def commit(self, connection: Connection, cursor: Cursor) -> None:
         """Commit durably."""
 
     @abstractmethod
-    def rollback(self, connection: PoolProxiedConnection, cursor: Cursor) -> None:
+    def rollback(self, connection: Connection, cursor: Cursor) -> None:
         """Undo what is not committed."""
 
     @abstractmethod
@@ -102,7 +121,7 @@ class Session:
         self.welcome: Callable[[Cursor], None] | None = None
         self._clock = clock
         self._read = read
-        self._connection: PoolProxiedConnection | None = None
+        self._connection: Connection | None = None
         self._cursor: Cursor = None
         self._failures = 0
         self._again_at = 0.0
@@ -138,7 +157,7 @@ class Session:
         connection, self._connection, self._cursor = self._connection, None, None
         if connection is not None:
             with contextlib.suppress(*self.backend.errors):
-                connection.invalidate()
+                self.backend.database.release(connection, True)
 
     def close(self) -> None:
         """Close the connection, and forget what stood in the way of a new one."""
@@ -146,7 +165,7 @@ class Session:
         connection, self._connection, self._cursor = self._connection, None, None
         if connection is not None:
             with contextlib.suppress(*self.backend.errors):
-                connection.close()
+                self.backend.database.release(connection, False)
 
     def _connect(self) -> None:
         now = self._clock.monotonic()
@@ -163,7 +182,7 @@ class Session:
         self._failures = 0
 
     def _open(self) -> None:
-        connection = self.backend.engine.raw_connection()
+        connection = self.backend.database.connect()
         try:
             self.backend.prepare(connection, self._read)
             cursor = connection.cursor()
@@ -172,7 +191,8 @@ class Session:
                 self.welcome(cursor)
                 self.backend.rollback(connection, cursor)
         except BaseException:
-            connection.invalidate()
+            with contextlib.suppress(*self.backend.errors):
+                self.backend.database.release(connection, True)
             raise
         self._connection, self._cursor = connection, cursor
 

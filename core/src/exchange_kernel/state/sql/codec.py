@@ -13,6 +13,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, cast
 
+import msgspec
+
 from exchange_kernel.models import ZERO, Condition, Limits
 from exchange_kernel.schema import (
     AmountType,
@@ -42,8 +44,15 @@ from exchange_kernel.venue import (
     VenueId,
 )
 
-_loads = json.loads
+_decode = msgspec.json.Decoder().decode
 _set = object.__setattr__
+
+
+def _loads(text: str) -> Any:
+    try:
+        return _decode(text)
+    except msgspec.DecodeError:
+        return json.loads(text)  # it also reads what is no UTF-8, or says better what is wrong
 
 
 def money(number: Decimal) -> str:

@@ -32,6 +32,31 @@ def postgres_engine(url: URL) -> Engine:
     return create_engine(url, poolclass=NullPool, connect_args=defaults)
 
 
+class PostgresDatabase:
+    """Connections of a SQLAlchemy engine."""
+
+    dialect = "postgresql"
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.address = engine.url.render_as_string(hide_password=True)
+
+    def connect(self) -> PoolProxiedConnection:
+        """A new connection."""
+        return self.engine.raw_connection()
+
+    def release(self, connection: PoolProxiedConnection, broken: bool) -> None:
+        """Close it."""
+        if broken:
+            connection.invalidate()
+        else:
+            connection.close()
+
+    def dispose(self) -> None:
+        """Close what the engine keeps."""
+        self.engine.dispose()
+
+
 class PostgresBackend(Backend):
     """A PostgreSQL database."""
 

@@ -22,7 +22,7 @@ from exchange_kernel.state.sql import columns as c
 from exchange_kernel.state.sql.backend import Cursor, Session, Trouble
 from exchange_kernel.state.sql.statements import Statements
 from exchange_kernel.state.sql.writer import Outcome, Written
-from exchange_kernel.state.stores import LiveIntent, SlotUse
+from exchange_kernel.state.stores import LiveIntent, SlotUse, Standing
 from exchange_kernel.venue import Slot, VenueId
 
 Query = Callable[[Cursor], Any]
@@ -35,6 +35,14 @@ class OneRecord(NamedTuple):
     intent_id: str
 
 
+class OneStanding(NamedTuple):
+    """Asks for what a send is checked against; those that are pending are read together."""
+
+    account: str
+    intent_id: str
+    kind: str = "standing"  # so that it never equals a OneRecord
+
+
 class Reader:
     """Answers queries through one session."""
 
@@ -42,7 +50,7 @@ class Reader:
         self._session = session
         self._queries = queries
 
-    def run(self, queries: Sequence[Query | OneRecord]) -> Written:
+    def run(self, queries: Sequence[Query | OneRecord | OneStanding]) -> Written:
         """Answer each query; all see the same snapshot, taken after the last of them was asked."""
         backend = self._session.backend
         for turn in (1, 2):
@@ -63,12 +71,16 @@ class Reader:
             return Written(outcomes, [])
         raise AssertionError("unreachable")
 
-    def _answer(self, cursor: Cursor, queries: Sequence[Query | OneRecord]) -> list[Outcome]:
+    def _answer(self, cursor: Cursor, queries: Sequence[Query | OneRecord | OneStanding]) -> list[Outcome]:
         wanted = {query for query in queries if isinstance(query, OneRecord)}
         records = self._queries.records(cursor, wanted) if len(wanted) > 1 else {}
+        checks = {query for query in queries if isinstance(query, OneStanding)}
+        standings = self._queries.standings(cursor, checks) if checks else {}
         outcomes = []
         for query in queries:
-            if not isinstance(query, OneRecord):
+            if isinstance(query, OneStanding):
+                outcomes.append(Outcome(None, standings[query]))
+            elif not isinstance(query, OneRecord):
                 outcomes.append(Outcome(None, query(cursor)))
             elif query in records:
                 outcomes.append(Outcome(None, records[query]))
@@ -102,6 +114,23 @@ class Queries:
         tickets = tuple(map(c.read_ticket, cursor.fetchall()))
         cursor.execute(sql.fills, key)
         return Record(intent, progress, attempts, tickets, tuple(map(c.read_fill, cursor.fetchall())))
+
+    def standings(self, cursor: Cursor, wanted: Collection[OneStanding]) -> dict[OneStanding, Standing | None]:
+        """The store's row once, and for each account its row and the intents asked about."""
+        sql = self._sql
+        out: dict[OneStanding, Standing | None] = dict.fromkeys(wanted)
+        platform = self.store_row(cursor).halted is not None
+        for account in {query.account for query in wanted}:
+            row = self.account_row(cursor, account)
+            if row is None:
+                continue
+            ids = sql.many([query.intent_id for query in wanted if query.account == account])
+            cursor.execute(sql.heads, (account, ids))
+            for found in cursor.fetchall():
+                head = c.read_head(found)
+                halted = platform or row.halted is not None
+                out[OneStanding(account, found[0])] = Standing(head.desired, head.status, halted)
+        return out
 
     def records(self, cursor: Cursor, wanted: Collection[OneRecord]) -> dict[OneRecord, Record | None]:
         """The same for many: four statements per account, however many."""

@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_mock_engine
-
 from exchange_kernel.errors import SchemaMismatch
 from exchange_kernel.state.sql.backend import Backend, Cursor
 from exchange_kernel.state.sql.engine import engine_of
@@ -37,7 +35,7 @@ def ensure(backend: Backend, cursor: Cursor) -> bool:
         cursor.execute(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})")
     tables = backend.tables(cursor)
     if not tables:
-        for statement in _creation(backend.engine.dialect.name):
+        for statement in _creation(backend.database.dialect):
             cursor.execute(statement)
         return True
     if "alembic_version" not in tables:
@@ -64,6 +62,8 @@ def ensure(backend: Backend, cursor: Cursor) -> bool:
 @cache
 def _creation(dialect: str) -> tuple[str, ...]:
     # Only for a new database: describing the tables takes longer than opening one that has them.
+    from sqlalchemy import create_mock_engine
+
     from exchange_kernel.state.sql.tables import metadata
 
     url = "sqlite://" if dialect == "sqlite" else "postgresql+psycopg://"

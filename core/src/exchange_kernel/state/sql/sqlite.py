@@ -7,12 +7,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine
-from sqlalchemy.pool import NullPool, PoolProxiedConnection, StaticPool
-
 from exchange_kernel.clock import Clock
 from exchange_kernel.errors import ConfigError, StoreUnavailable
-from exchange_kernel.state.sql.backend import Backend, Cursor, Trouble
+from exchange_kernel.state.sql.backend import Backend, Connection, Cursor, Trouble
 
 BUSY_MS = 2000
 _MIN_VERSION = (3, 35, 0)
@@ -32,21 +29,43 @@ _RECONNECT = (
 )
 
 
-def sqlite_engine(url: URL) -> Engine:
-    """An engine whose transactions are ours to begin; in memory it has one connection, shared by all."""
-    memory = url.database in (None, "", ":memory:")
-    return create_engine(
-        url,
-        poolclass=StaticPool if memory else NullPool,
-        # A session that is garbage must not roll back the one connection that others are using.
-        pool_reset_on_return=None if memory else "rollback",
-        connect_args={
-            "isolation_level": None,
-            "check_same_thread": False,
-            "timeout": BUSY_MS / 1000,
-            "cached_statements": 256,
-        },
-    )
+class SqliteDatabase:
+    """A file, or (``name`` empty) one database in memory with one connection, shared by all."""
+
+    dialect = "sqlite"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.memory = name in ("", ":memory:")
+        self.address = f"sqlite:///{name}"
+        self._shared: sqlite3.Connection | None = None
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection whose transactions are ours to begin."""
+        if self._shared is not None:
+            return self._shared
+        connection = sqlite3.connect(
+            ":memory:" if self.memory else self.name,
+            timeout=BUSY_MS / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+            uri=self.name.startswith("file:"),
+        )
+        if self.memory:
+            self._shared = connection
+        return connection
+
+    def release(self, connection: sqlite3.Connection, broken: bool) -> None:
+        """Close it, unless others use it too."""
+        if not self.memory:
+            connection.close()
+
+    def dispose(self) -> None:
+        """Close the database in memory."""
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.close()
 
 
 class SqliteBackend(Backend):
@@ -56,11 +75,10 @@ class SqliteBackend(Backend):
     counts_commits = True
     errors = (sqlite3.Error,)
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
-        super().__init__(engine)
+    def __init__(self, database: SqliteDatabase, clock: Clock) -> None:
+        super().__init__(database)
         self._clock = clock
-        database = engine.url.database or ":memory:"
-        name = database.removeprefix("file:").partition("?")[0]
+        name = database.name.removeprefix("file:").partition("?")[0]
         self.path = None if name in ("", ":memory:") else Path(name).absolute()
         self.volatile = self.path is None
         self.place = "the in-memory database" if self.path is None else str(self.path)
@@ -69,7 +87,7 @@ class SqliteBackend(Backend):
             need = ".".join(map(str, _MIN_VERSION))
             raise ConfigError("SQLite", sqlite3.sqlite_version, f"is older than {need}", "use a newer Python build")
 
-    def prepare(self, connection: PoolProxiedConnection, read: bool) -> None:
+    def prepare(self, connection: Connection, read: bool) -> None:
         cursor = connection.cursor()
         for pragma in ("foreign_keys = ON", "fullfsync = ON", "checkpoint_fullfsync = ON", "temp_store = MEMORY"):
             cursor.execute(f"PRAGMA {pragma}")
@@ -94,12 +112,11 @@ class SqliteBackend(Backend):
                 raise StoreUnavailable(why)
         cursor.execute("BEGIN" if read else "BEGIN IMMEDIATE")
 
-    def commit(self, connection: PoolProxiedConnection, cursor: Cursor) -> None:
+    def commit(self, connection: Connection, cursor: Cursor) -> None:
         cursor.execute("COMMIT")
 
-    def rollback(self, connection: PoolProxiedConnection, cursor: Cursor) -> None:
-        driver: Any = connection.driver_connection
-        if driver.in_transaction:
+    def rollback(self, connection: Connection, cursor: Cursor) -> None:
+        if connection.in_transaction:
             cursor.execute("ROLLBACK")
 
     def now(self, cursor: Cursor) -> int:

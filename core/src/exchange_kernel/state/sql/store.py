@@ -12,22 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Engine
-
 from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
 from exchange_kernel.errors import StoreError, StoreUnavailable
 from exchange_kernel.models import OrderIntent
 from exchange_kernel.state.rows import AccountRow, EventRow, Lease, PositionRow, Progress, Record, StoreRow
 from exchange_kernel.state.sql import schema
-from exchange_kernel.state.sql.backend import Cursor, Session
-from exchange_kernel.state.sql.engine import backend_of, engine_of
+from exchange_kernel.state.sql.backend import Cursor, Database, Session
+from exchange_kernel.state.sql.engine import backend_of, database_of
 from exchange_kernel.state.sql.lanes import Inline, Lane, Run, Thread
-from exchange_kernel.state.sql.reader import OneRecord, Queries, Query, Reader
+from exchange_kernel.state.sql.reader import OneRecord, OneStanding, Queries, Query, Reader
 from exchange_kernel.state.sql.sqlite import SqliteBackend
 from exchange_kernel.state.sql.statements import Statements
 from exchange_kernel.state.sql.witness import Testimony, Witness, lost, moved_server
 from exchange_kernel.state.sql.writer import Writer
-from exchange_kernel.state.stores import IntentStateStore, LiveIntent, SlotUse, Suspicion
+from exchange_kernel.state.stores import IntentStateStore, LiveIntent, SlotUse, Standing, Suspicion
 from exchange_kernel.state.unit import Operation, Unit, compact
 from exchange_kernel.venue import VenueId
 
@@ -45,8 +43,8 @@ class SqlIntentStore(IntentStateStore):
     def __init__(
         self, url: str, *, clock: Clock | None = None, ids: Ids | None = None, witness: Path | None = None
     ) -> None:
-        self._own_engine = True
-        self._set_up(engine_of(url), clock or SystemClock(), ids or SystemIds(), witness, threads=True)
+        self._own_database = True
+        self._set_up(database_of(url), clock or SystemClock(), ids or SystemIds(), witness, threads=True)
         if self._backend.volatile:
             raise StoreUnavailable(
                 f"{url}: an in-memory database has no second connection to read on; "
@@ -54,22 +52,22 @@ class SqlIntentStore(IntentStateStore):
             )
 
     @classmethod
-    def inline(cls, engine: Engine, clock: Clock, ids: Ids) -> Self:
+    def inline(cls, database: Database, clock: Clock, ids: Ids) -> Self:
         """A store without threads: everything happens in the caller, at once and in order.
 
-        For simulations, where several of these on one :func:`memory_engine` are several processes on one database.
+        For simulations, where several of these on one :func:`memory_database` are several processes on one database.
         """
         made = cls.__new__(cls)
-        made._own_engine = False
-        made._set_up(engine, clock, ids, None, threads=False)
+        made._own_database = False
+        made._set_up(database, clock, ids, None, threads=False)
         return made
 
-    def _set_up(self, engine: Engine, clock: Clock, ids: Ids, witness: Path | None, *, threads: bool) -> None:
+    def _set_up(self, database: Database, clock: Clock, ids: Ids, witness: Path | None, *, threads: bool) -> None:
         super().__init__()
-        self._engine = engine
+        self._database = database
         self._ids = ids
         self._threads = threads
-        self._backend = backend_of(engine, clock)
+        self._backend = backend_of(database, clock)
         if witness is None and isinstance(self._backend, SqliteBackend) and self._backend.path is not None:
             witness = self._backend.path.with_name(f"{self._backend.path.name}.witness")
         self._witness = None if witness is None else Witness(witness)
@@ -207,8 +205,8 @@ class SqlIntentStore(IntentStateStore):
             session.close()
         if self._witness is not None:
             self._witness.close()
-        if self._own_engine:
-            self._engine.dispose()
+        if self._own_database:
+            self._database.dispose()
 
     async def execute(self, operation: Operation) -> Any:
         return await self._lane(0).do(operation)
@@ -218,7 +216,7 @@ class SqlIntentStore(IntentStateStore):
             raise StoreUnavailable(f"{self._backend.place} is not open: call open() first")
         return self._lanes[which]
 
-    async def _ask(self, query: Query | OneRecord) -> Any:
+    async def _ask(self, query: Query | OneRecord | OneStanding) -> Any:
         return await self._lane(1).do(query)
 
     async def _scan(self, query: Query) -> Any:
@@ -230,6 +228,10 @@ class SqlIntentStore(IntentStateStore):
 
     async def record(self, account: str, intent_id: str) -> Record | None:
         found: Record | None = await self._ask(OneRecord(account, intent_id))
+        return found
+
+    async def standing(self, account: str, intent_id: str) -> Standing | None:
+        found: Standing | None = await self._ask(OneStanding(account, intent_id))
         return found
 
     async def locate(self, account: str, key: bytes | None, ids: Sequence[VenueId]) -> tuple[str, int] | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import localcontext
 from typing import Any, NamedTuple
 
 from exchange_kernel.errors import CommitUnknown, ExchangeKernelError, StoreError, StoreUnavailable
 from exchange_kernel.events import Event
+from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.sql.backend import Cursor, Session, Trouble
 from exchange_kernel.state.sql.statements import Statements
 from exchange_kernel.state.sql.working_set import Collision, changed, collision, flush, load
@@ -140,11 +142,12 @@ class Writer:
 
 def _apply(operations: Sequence[Operation], unit: Unit) -> list[Outcome]:
     outcomes = []
-    for operation in operations:
-        try:
-            outcomes.append(Outcome(None, perform(operation, unit)))
-        except ExchangeKernelError as error:
-            outcomes.append(Outcome(error))
+    with localcontext(EXACT):
+        for operation in operations:
+            try:
+                outcomes.append(Outcome(None, operation.apply(unit)))
+            except ExchangeKernelError as error:
+                outcomes.append(Outcome(error))
     return outcomes
 
 

@@ -195,3 +195,25 @@ def test_a_change_before_anything_was_opened_is_placed_as_changed() -> None:
         assert desk.requests("order") == 1
 
     play(scene)
+
+
+@pytest.mark.parametrize("mode", ["full", "down", "off"])
+@pytest.mark.parametrize("fence", ["time_window", "height"])
+def test_a_change_that_was_taken_back_sends_nothing(mode: str, fence: str) -> None:
+    """Two changes of mind that end where they began leave the venue's order as it is, and it counts as the newest
+    generation: neither an amendment that changes nothing nor a replacement is sent."""
+
+    async def scene(desk: Desk) -> None:
+        process = await desk.start()
+        await process.kernel.place_order(buy("0.1"), "a")
+        await desk.reaches("a", IntentStatus.WORKING)
+        await process.kernel.modify_order("a", buy("0.3"))
+        await process.kernel.modify_order("a", buy("0.1"))
+        await observed(desk, process, 3)
+        await desk.clock.sleep(10)
+        record = await desk.record("a")
+        assert [ticket.kind.value for ticket in record.tickets] == ["PLACE"]
+        assert [order.live for order in desk.orders("a")] == [True]
+        assert desk.requests("amend") + desk.requests("cancel") == 0
+
+    play(scene, amend=mode, fence=fence)

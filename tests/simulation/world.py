@@ -203,7 +203,9 @@ class World:
                 desired = stored.intent.desired
                 live = [a for a in stored.attempts if a.state in LIVE_STATES]
                 opened = operation.after.attempts[len(operation.before.attempts) :]
-                if opened and any(operation.after.attempts[a.n - 1].state in LIVE_STATES for a in live):
+                # One that the operation does not even know stays as it is: the operation was made from an older record.
+                known = operation.after.attempts
+                if opened and any(a.n > len(known) or known[a.n - 1].state in LIVE_STATES for a in live):
                     desired = "second"
 
         def committed() -> None:

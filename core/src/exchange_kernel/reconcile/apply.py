@@ -16,11 +16,12 @@ from exchange_kernel.events import (
     OrderOutcomeUnknown,
     OrderParked,
     OrderPartiallyFilled,
+    OrderRecorded,
     OrderRejected,
 )
 from exchange_kernel.models import ZERO, Desired, IntentStatus
 from exchange_kernel.reconcile.decide import ended_by_us
-from exchange_kernel.reconcile.decisions import CloseDead, CloseForgotten, Decision, Finish, Park
+from exchange_kernel.reconcile.decisions import CloseDead, CloseForgotten, Decision, Finish, KeepOrder, Park
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.schema import AmountType
 from exchange_kernel.schema.numbers import EXACT
@@ -45,6 +46,11 @@ def apply(draft: Draft, decision: Decision) -> bool:
             draft.emit(AttemptProvedDead, attempt=attempt.n, proof=proof)
         case CloseForgotten(attempt=attempt):
             _forget(draft, attempt)
+        case KeepOrder(attempt=attempt):
+            generation = draft.record.intent.generation
+            draft.put_attempt(revised(attempt, generation=generation))
+            draft.emit(OrderRecorded, what=f"generation {generation} asks for what the order is")
+            draft.progress(observed_generation=max(draft.record.progress.observed_generation, generation))
         case Finish(status=status, reason=reason):
             finish(draft, status, reason)
         case Park(reason=reason):

@@ -15,6 +15,7 @@ from exchange_kernel.reconcile.decisions import (
     CloseForgotten,
     Decision,
     Finish,
+    KeepOrder,
     Park,
     Query,
     Resend,
@@ -39,6 +40,7 @@ class Facts(Value, frozen=True):
     ``not_before``: back off new attempts and amendments until then. ``blocked``: why nothing may be opened (halt,
     RECOVERING), or "". ``recovering``: why commits may be lost, or "". ``until``: when the kernel's own timer ends the
     order (emulated GTD/DAY). ``amendable``: the venue can change the working order into what is wanted now, natively.
+    ``same``: the working order is that already.
     ``missing``: a complete snapshot did not show the revived attempt, or else the live one. ``gone``: neither do two
     lookups, nor a complete snapshot and complete fill history begun since. ``cancel_at``, ``resend_at``: not before
     these (pacing). ``looked``: how often it was looked up since its last command.
@@ -55,6 +57,7 @@ class Facts(Value, frozen=True):
     recovering: str = ""
     until: int | None = None
     amendable: bool = False
+    same: bool = False
     missing: bool = False
     gone: bool = False
     looked: int = 0
@@ -115,10 +118,6 @@ def remaining(record: Record, without: int = 0) -> Decimal:
 
 def _without_attempt(record: Record, facts: Facts) -> Decision:
     intent, last = record.intent, record.last
-    if intent.max_attempts == 0 and last is None and not facts.recovering:
-        return Finish(IntentStatus.EXPIRED, "the order it stood for is no longer at the venue")
-    if intent.max_attempts == 0 and last is None:
-        return Wait(None, "an order of ours whose intent was lost; its attempt is being written")
     if remaining(record) <= 0 and record.attempts:
         return Finish(IntentStatus.FILLED, "executed in full")
     if last is not None:
@@ -283,6 +282,8 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
     if not urgent:
         if not stale:
             return Wait(facts.until)
+        if facts.same and not unsettled:
+            return KeepOrder(live)
         if refused or facts.blocked:
             return Wait(facts.until, "AmendRejected" if refused else facts.blocked)
     if facts.amendable and not unsettled and not refused and not facts.blocked:

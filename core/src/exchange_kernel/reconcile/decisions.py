@@ -23,6 +23,12 @@ class AmendOrder(Value, frozen=True):
     amount: Decimal
 
 
+class KeepOrder(Value, frozen=True):
+    """The working order is already what the newest generation asks for: nothing is sent, the generation is in force."""
+
+    attempt: Attempt
+
+
 class CancelOrder(Value, frozen=True):
     """Cancel at the venue. ``instead_of``: use up the very slot of this ticket."""
 
@@ -86,5 +92,16 @@ class Wait(Value, frozen=True):
 
 
 Decision = (
-    Submit | AmendOrder | CancelOrder | Resend | BurnNumber | Query | CloseDead | CloseForgotten | Finish | Park | Wait
+    Submit
+    | AmendOrder
+    | KeepOrder
+    | CancelOrder
+    | Resend
+    | BurnNumber
+    | Query
+    | CloseDead
+    | CloseForgotten
+    | Finish
+    | Park
+    | Wait
 )

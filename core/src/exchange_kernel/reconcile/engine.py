@@ -179,7 +179,7 @@ class Reconciler:
         now = session.clock.now_ms()
         live = record.live
         until = emulated_end(record.intent, session.markets.get(record.intent.order.symbol_id))
-        amendable = live is not None and live.seen and self._amendable(record, live)
+        amendable, same = self._change(record, live) if live is not None and live.seen else (False, False)
         if watch is None:
             return Facts(
                 now=now,
@@ -189,6 +189,7 @@ class Reconciler:
                 not_before=session.pause_until,
                 until=until,
                 amendable=amendable,
+                same=same,
             )
         return Facts(
             now=now,
@@ -202,6 +203,7 @@ class Reconciler:
             recovering=session.recovering,
             until=until,
             amendable=amendable,
+            same=same,
             missing=watch.missing is not None,
             gone=self._gone(record.revived or live, watch.looks, watch.snapshot_since, watch.history_since),
             looked=watch.asked,
@@ -212,18 +214,22 @@ class Reconciler:
             return False
         return looks[-1].key == attempt.key and looks[-1].began - looks[0].began >= 1.0
 
-    def _amendable(self, record: Record, live: Attempt) -> bool:
+    def _change(self, record: Record, live: Attempt) -> tuple[bool, bool]:
+        """Can the working order be changed in place into what is wanted now; and is it that already?"""
         total = remaining(record, without=live.n)
         if record.intent.generation == live.generation and live.spec.amount <= total:
-            return False
+            return False, False
         if total <= 0:
-            return False
+            return False, False
+        check = self.session.adapter.check
         try:
             spec = self._spec(record, total, like=live.spec)
-            self.session.adapter.check(spec, live.spec)
+            if check(spec).spec == live.spec and live.applied_amount in (None, live.spec.amount):
+                return False, True
+            check(spec, live.spec)
         except (InvalidOrder, NoEffect):
-            return False
-        return True
+            return False, False
+        return True, False
 
     def _spec(self, record: Record, amount: Decimal, like: Spec | None = None) -> Spec:
         """What is wanted now, of ``amount``, with its guard price; ``like``: keep that order's guard."""

@@ -84,7 +84,10 @@ def verdict(error: BaseException, ticket: Ticket) -> Literal["none", "unknown"]:
 
 
 def take(draft: Draft, item: Item, opened: Opened) -> None:
-    """Apply one inbox item to the draft."""
+    """Apply one inbox item to the draft. One of an attempt that the store does not have, or no longer, is left out: if
+    the order exists, the next snapshot shows it again, and then it is evidence of a lost commit (R32)."""
+    if not isinstance(item, Resolved) and item.n > len(draft.record.attempts):
+        return
     match item:
         case Reported(n=n, report=report, source=source):
             fold(draft, n, report, source)

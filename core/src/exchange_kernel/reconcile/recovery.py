@@ -13,7 +13,8 @@ from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.session import Known, Session
 from exchange_kernel.reconcile.wanted import wanted_spec
 from exchange_kernel.schema import AmountType, StandardOrder, TimeInForce
-from exchange_kernel.state.ops import CreateIntents, NewIntent, SetRecovering
+from exchange_kernel.state.commit import AdoptOrphan, new_record
+from exchange_kernel.state.ops import SetRecovering
 from exchange_kernel.state.rows import Attempt, AttemptState, Record
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Found, History, OrderReport, Ref
@@ -226,8 +227,7 @@ class Recovery:
         """An order whose very intent was lost: park it under a name of its own, so that nobody overlooks it."""
         session = self.session
         intent_id = f"orphan-{report.id.value}"[:64].replace("/", "-").replace(":", "-")
-        stored = await session.store.record(session.account, intent_id)
-        if stored is not None and stored.attempts:
+        if await session.store.record(session.account, intent_id) is not None:
             return
         order = StandardOrder(
             symbol_id=report.symbol,
@@ -245,13 +245,8 @@ class Recovery:
             first_hash=order.spec_hash(),
             max_attempts=0,
         )
-        if stored is None:
-            new = CreateIntents(session.account, (NewIntent(intent),), "recovery", system=True)
-            await session.store.execute(new)
-        record = await session.store.record(session.account, intent_id)
-        assert record is not None
         assert report.key is not None
-        draft = Draft(record, session.clock.now_ms())
+        draft = Draft(new_record(intent), session.clock.now_ms())
         attempt = Attempt(
             n=1,
             key=report.key,
@@ -264,5 +259,6 @@ class Recovery:
         reason = "an order of ours at the venue whose intent was lost; cancel it or keep it"
         draft.progress(status=IntentStatus.PARKED, reason=reason)
         draft.emit(OrderParked, reason=reason)
-        await session.commit(draft)
+        orphan = AdoptOrphan(session.account, session.epoch, intent, draft.record, tuple(draft.events))
+        await session.store.execute(orphan)
         session.deliver(intent_id, Reported(1, report, "lookup"))

@@ -17,7 +17,7 @@ from exchange_kernel.clock import Clock, Ids
 from exchange_kernel.models import ZERO, OrderIntent
 from exchange_kernel.reconcile.deadlines import Deadlines
 from exchange_kernel.reconcile.draft import Draft
-from exchange_kernel.reconcile.outcome import Item, Reported
+from exchange_kernel.reconcile.outcome import Item, Reported, Resolved
 from exchange_kernel.reconcile.proof import Look
 from exchange_kernel.reconcile.queue import Priority, WorkQueue
 from exchange_kernel.schema import SymbolMetadata
@@ -245,6 +245,10 @@ class Session:
     def deliver(self, intent_id: str, item: Item, priority: Priority = Priority.REFRESH) -> None:
         """Put something in an intent's inbox and mark it."""
         self.inbox.setdefault(intent_id, []).append(item)
+        record = self.records.get(intent_id)
+        if record is not None and not isinstance(item, Resolved) and item.n > len(record.attempts):
+            # SQL knows an attempt that this process does not: somebody else has written it.
+            self.wrote.add(intent_id)
         self.queue.mark(intent_id, priority)
 
     async def commit(

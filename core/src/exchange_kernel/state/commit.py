@@ -11,9 +11,9 @@ from typing import Any
 
 from exchange_kernel.errors import AccountHalted, LimitExceeded, StaleWrite
 from exchange_kernel.events import Event, OrderRecorded, PositionClosed, PositionModified, PositionOpened
-from exchange_kernel.models import ZERO, Desired, Limits
+from exchange_kernel.models import ZERO, Desired, Limits, OrderIntent
 from exchange_kernel.schema import Side, canonical
-from exchange_kernel.state.ops import refuse_halted, same_account
+from exchange_kernel.state.ops import CreateIntents, NewIntent, refuse_halted, same_account
 from exchange_kernel.state.rows import AccountRow, Attempt, FillRow, PositionRow, Progress, Record
 from exchange_kernel.state.unit import Head, Needs, Unit, compact, storable
 from exchange_kernel.value import Value
@@ -113,6 +113,39 @@ class Change(Value, frozen=True):
             if not fill.voided:
                 moved.extend(_move(unit, account, fill, 1))
         return moved
+
+
+class AdoptOrphan(Value, frozen=True):
+    """Write an order of ours whose very intent was lost: the intent, its attempt and that it is parked, at once.
+
+    ``after`` has been made from a new record of ``intent``. Raises Fenced. Returns False when the intent exists.
+    """
+
+    account: str
+    epoch: int
+    intent: OrderIntent
+    after: Record
+    events: tuple[Event, ...]
+
+    def needs(self) -> Needs:
+        return self._change().needs()
+
+    def apply(self, unit: Unit) -> bool:
+        unit.check_epoch(self.account, self.epoch)
+        same_account(self.account, self.events)
+        if (self.account, self.intent.intent_id) in unit.intents:
+            return False
+        CreateIntents(self.account, (NewIntent(self.intent),), "recovery", system=True).apply(unit)
+        self._change().apply(unit)
+        return True
+
+    def _change(self) -> Change:
+        return Change(self.account, self.epoch, new_record(self.intent), self.after, self.events)
+
+
+def new_record(intent: OrderIntent) -> Record:
+    """The record of an intent that has just been declared."""
+    return Record(intent, Progress(next_due=0))
 
 
 def check_version(head: Head | None, expected: int, intent_id: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import fields
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -213,3 +215,17 @@ def test_the_plugin_names_its_venue_and_makes_adapters() -> None:
     assert VENUES == {"paper": "exchange_kernel_paper.adapter:PaperAdapter"}
     assert type(create()) is PaperAdapter
     assert create() is not create()
+
+
+def test_every_key_is_documented() -> None:
+    """The README's table has a row for every key an account may have, with its default, and no row for any other."""
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    named = {key.strip(" `"): (cells[3], len(cells[1].split(","))) for cells in rows for key in cells[1].split(",")}
+    known = {each.name: each.default for each in fields(PaperConfig) if each.name != "settings"}
+    known |= {each.name: each.default for each in fields(Settings)}
+    assert set(named) == set(known)
+    for key, default in known.items():
+        shown, together = named[key]
+        if type(default) in (int, str, Decimal) and together == 1:
+            assert shown.strip(" `") == str(default), f"{key}: {shown} in the README, {default} in the code"

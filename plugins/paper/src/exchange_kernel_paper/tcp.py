@@ -36,14 +36,16 @@ class TcpLink:
         channel = await self._connected()
         answer = channel.send(message)
         try:
-            return await asyncio.wait_for(answer, self._timeout)
+            async with asyncio.timeout(self._timeout):
+                return await answer
         except TimeoutError:
             raise NoAnswer(f"no answer within {self._timeout} s") from None
 
     async def subscribe(self, body: bytes) -> Stream:
         channel = await _Channel.open(self._host, self._port, self._timeout)
         try:
-            answer = await asyncio.wait_for(channel.send({"op": "subscribe", "body": body.decode()}), self._timeout)
+            async with asyncio.timeout(self._timeout):
+                answer = await channel.send({"op": "subscribe", "body": body.decode()})
         except TimeoutError:
             channel.close()
             raise NoAnswer(f"no answer within {self._timeout} s") from None
@@ -85,9 +87,9 @@ class _Channel:
     @classmethod
     async def open(cls, host: str, port: int, patience: float) -> _Channel:
         """Connect. Raises NeverSent."""
-        connecting = asyncio.open_connection(host, port, limit=LINE_LIMIT)
         try:
-            reader, writer = await asyncio.wait_for(connecting, patience)
+            async with asyncio.timeout(patience):
+                reader, writer = await asyncio.open_connection(host, port, limit=LINE_LIMIT)
         except (OSError, TimeoutError) as error:
             raise NeverSent(f"cannot connect to {host}:{port}: {error}") from None
         return cls(reader, writer)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from exchange_kernel.errors import (
+    NotRunning,
     NotSent,
     OutcomeUnknown,
     Unavailable,
@@ -84,6 +85,7 @@ class PaperAdapter:
 
     def __init__(self) -> None:
         self._state = VenueState()
+        self._symbols = {}
         self._previews: dict[Spec, Preview] = {}
         self._open = False
 
@@ -134,10 +136,15 @@ class PaperAdapter:
     def check(self, spec: Spec, was: Spec | None = None) -> Preview:
         symbol = self._symbols.get(spec.symbol)
         if symbol is None:
+            if not self._symbols:
+                raise NotRunning(_CLOSED)
             raise UnknownSymbol("symbol", spec.symbol, "is not listed here", suggest(spec.symbol, self._symbols))
         if was is None:
             # The kernel asks before it takes an order, before it makes the ticket, and the ticket's maker asks again.
-            known = self._previews.get(spec)
+            try:
+                known = self._previews.get(spec)
+            except TypeError:  # a signalling NaN has no hash, and is refused by name
+                return checks.preview(spec, symbol, self._terms)
             if known is None:
                 if len(self._previews) >= PREVIEWS:
                     self._previews.clear()
@@ -146,6 +153,8 @@ class PaperAdapter:
         return checks.amendment(spec, was, symbol, self._terms)
 
     async def prepare(self, command: Command, prep: Prep) -> Prepared:
+        if not self._open:
+            raise NotSent(_CLOSED)
         if self._state.stale or self._terms.fence == "height" or prep.instead_of is not None:
             await self.read("time")
         match command:
@@ -169,8 +178,12 @@ class PaperAdapter:
                 raise unsupported(command)
 
     async def submit(self, ticket: Ticket) -> Ack:
-        if ticket.identity != self._identity or ticket.codec != CODEC or not ticket.body:
+        if not self._open:
+            raise NotSent(_CLOSED)
+        if ticket.identity != self._identity or ticket.codec != CODEC:
             raise NotSent(f"this ticket is {ticket.codec} for {ticket.identity}, not {CODEC} for {self._identity}")
+        if not self._tickets.whole(ticket.body):
+            raise NotSent("not the bytes this account signed: the ticket is cut, changed, or was never signed")
         if self._ctx.clock() > ticket.send_before:
             raise NotSent(f"too old: it was to be sent before {ticket.send_before} ms")
         op = operation(ticket.body)
@@ -216,12 +229,15 @@ class PaperAdapter:
     # reads ------------------------------------------------------------------------------------------------------
 
     async def lookup(self, ref: Ref) -> Lookup:
+        self._reads()
         return await self._lookups.find(ref)
 
     async def open_orders(self, page: str | None) -> Snapshot:
+        self._reads()
         return await self._lookups.open_orders(page)
 
     async def account(self) -> AccountSnapshot:
+        self._reads()
         at, reply = await self._lookups.marked("account")
         floors = {self._identity: reply["ledger"]["next"]} if self._terms.fence == "sequence" else {}
         return AccountSnapshot(at, True, self._translate.balances(reply["balances"]), floors=floors)
@@ -238,13 +254,21 @@ class PaperAdapter:
         return items, str(reply["next"])
 
     def events(self, cursor: str | None) -> AsyncIterator[VenueEvent]:
+        self._reads()
         return self._events.account(lambda: self._subscribe("events"))
 
     def prices(self, symbols: frozenset[str]) -> AsyncIterator[PriceTick]:
+        self._reads()
         return self._events.prices(lambda: self._subscribe("prices", symbols=sorted(symbols)))
+
+    def _reads(self) -> None:
+        if not self._open:
+            raise Unavailable(_CLOSED)
 
     async def read(self, op: str, **fields: object) -> dict[str, Any]:
         """One read; ``hello`` and ``time`` also measure the clock. Raises Unavailable, RateLimited, NotAuthorized."""
+        if not self._open:
+            raise Unavailable(f"{op}: {_CLOSED}")
         before = self._ctx.clock()
         try:
             data = await self._link.call(op, self._tickets.request(op, **fields))
@@ -280,6 +304,7 @@ class PaperAdapter:
         return venue_ms - self._state.offset + self._state.error
 
 
+_CLOSED = "the adapter is not open"
 _AMENDED = frozenset({"amount", "limit"})
 _UNKNOWN_TERMS = VenueTerms("none", 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "off", Decimal(0), Decimal(0), "quote")
 

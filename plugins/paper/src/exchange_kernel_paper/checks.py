@@ -6,18 +6,35 @@ from decimal import Decimal
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
 from exchange_kernel.orders import round_down, safe_price
-from exchange_kernel.schema import AmountType, Side, Support, SymbolMetadata, TimeInForce, canonical
-from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.schema import (
+    AmountType,
+    Side,
+    Support,
+    SymbolMetadata,
+    TimeInForce,
+    TrailUnit,
+    TriggerKind,
+    canonical,
+)
+from exchange_kernel.schema.numbers import EXACT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec
 from exchange_kernel_paper.terms import VenueTerms
 
+_DIGITS = MAX_INTEGER_DIGITS + MAX_FRACTION_DIGITS
+_TRAILS = {TrailUnit.ABSOLUTE: "trailing_abs", TrailUnit.PERCENT: "trailing_pct"}
+_TRIGGERS = {
+    (kind, unit): _TRAILS[unit] if kind is TriggerKind.TRAILING_STOP else kind.lower()
+    for kind in TriggerKind
+    for unit in TrailUnit
+}
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 _NEVER_RESTS = "a market order never rests: what does not trade at once expires"
 
 
 def preview(spec: Spec, symbol: SymbolMetadata, terms: VenueTerms) -> Preview:
     """Exactly what would be sent for ``spec``. Raises Unsupported, InvalidOrder."""
+    _check_numbers(spec)
     _refuse_unsupported(spec, symbol)
     sent = _rounded(spec, symbol)
     _check_bounds(sent, symbol)
@@ -70,12 +87,30 @@ def _base_for(quote: Decimal, price: Decimal, symbol: SymbolMetadata) -> Decimal
     return EXACT.multiply(EXACT.divide_int(quote, EXACT.multiply(price, step)), step)
 
 
+def _check_numbers(spec: Spec) -> None:
+    """Only finite decimals above zero go any further: with others, arithmetic itself would fail."""
+    for field, value in (
+        ("amount", spec.amount),
+        ("limit", spec.limit),
+        ("guard", spec.guard),
+        ("display", spec.display),
+    ):
+        if value is None and field != "amount":
+            continue
+        if not isinstance(value, Decimal):
+            raise InvalidOrder(field, value, "is not a Decimal")
+        if not value.is_finite() or value <= 0:
+            raise InvalidOrder(field, value, "must be a finite number above 0")
+        if not -_DIGITS < value.adjusted() < _DIGITS or len(value.as_tuple().digits) > _DIGITS:
+            raise InvalidOrder(field, value, f"has more than {_DIGITS} digits")
+
+
 def _refuse_unsupported(spec: Spec, symbol: SymbolMetadata) -> None:
     if spec.side not in symbol.capabilities.sides:
         only = ", ".join(sorted(symbol.capabilities.sides))
         raise Unsupported(f"side {spec.side}", f"{symbol.symbol_id} takes only {only}")
     if spec.trigger is not None:
-        raise Unsupported(spec.trigger.kind.lower(), "this venue watches no prices")
+        raise Unsupported(_TRIGGERS[spec.trigger.kind, spec.trigger.offset_in], "this venue watches no prices")
     if spec.reduce_only:
         raise Unsupported("reduce_only", "a spot venue knows no positions")
     if spec.leg != "NET":

@@ -14,6 +14,7 @@ The fence of each preset, and why:
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -28,6 +29,7 @@ from exchange_kernel.venue import (
     Key,
     Money,
     Ms,
+    PlaceGroup,
     Prep,
     SlotEnd,
     Spec,
@@ -106,6 +108,11 @@ class Tickets:
         body = b"" if prep.dry else sign(encode(request), self._secret)
         return Ticket(key, body, CODEC, self._identity, fence, ids, min(send_before, prep.give_up), outlay, note)
 
+    def whole(self, body: bytes) -> bool:
+        """Is this what :meth:`seal` signed with the account's secret, to the last byte?"""
+        payload, _, _ = body.partition(b"\n")
+        return bool(payload) and hmac.compare_digest(sign(payload, self._secret), body)
+
     def _fence(self, op: str, request: dict[str, Any], prep: Prep) -> tuple[Fence, Ms]:
         """The fence, whose parameters go into the request, and the local ms before which to send."""
         terms = self._terms
@@ -171,4 +178,5 @@ def place_fields(spec: Spec, client: str | None) -> dict[str, Any]:
 
 def unsupported(command: object) -> Unsupported:
     """The refusal of a command this venue has no operation for."""
-    return Unsupported(type(command).__name__.lower(), "this venue has no such operation")
+    feature = f"group_{command.kind}" if isinstance(command, PlaceGroup) else type(command).__name__.lower()
+    return Unsupported(feature, "this venue has no such operation")

@@ -85,6 +85,8 @@ class Exchange:
         self.faults = Faults(rng or Random(0))
         self.skew_ms = 0
         self.down_until = 0
+        self.requests = 0  # of any kind, read or change, that arrived
+        self.changes = 0  # of these the changes, those the wire refused included
         self.engine = Engine(
             self.settings,
             {market.symbol: market for market in (default_markets() if markets is None else markets)},

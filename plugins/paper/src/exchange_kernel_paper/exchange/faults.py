@@ -75,6 +75,7 @@ class _Rule:
     low: int
     high: int
     code: str
+    passing: int
 
 
 class Faults:
@@ -99,11 +100,20 @@ class Faults:
         """
         self._rules = [r for r in self._rules if r.times is not None or (r.kind, r.op) != (kind, op)]
         if probability:
-            self._add(kind, op, probability, None, ms, code)
+            self._add(kind, op, probability, None, ms, code, 0)
 
-    def once(self, kind: str, op: str = "*", *, times: int = 1, ms: int | tuple[int, int] = 0, code: str = "") -> None:
-        """``kind`` fires for the next ``times`` operations ``op``."""
-        self._add(kind, op, 1.0, times, ms, code)
+    def once(
+        self,
+        kind: str,
+        op: str = "*",
+        *,
+        times: int = 1,
+        ms: int | tuple[int, int] = 0,
+        code: str = "",
+        after: int = 0,
+    ) -> None:
+        """``kind`` fires for the next ``times`` operations ``op`` (``order|cancel``: either), ``after`` so many."""
+        self._add(kind, op, 1.0, times, ms, code, after)
 
     def clear(self) -> None:
         """No more faults; the counts stay."""
@@ -112,7 +122,10 @@ class Faults:
     def draw(self, kind: str, op: str) -> Fault | None:
         """Does ``kind`` fire for this operation? Counts it if so."""
         for rule in self._rules:
-            if rule.kind != kind or rule.op not in ("*", op):
+            if rule.kind != kind or (rule.op != "*" and op not in rule.op.split("|")):
+                continue
+            if rule.passing:
+                rule.passing -= 1
                 continue
             if rule.probability < 1 and self._rng.random() >= rule.probability:
                 continue
@@ -126,11 +139,18 @@ class Faults:
         return None
 
     def _add(
-        self, kind: str, op: str, probability: float, times: int | None, ms: int | tuple[int, int], code: str
+        self,
+        kind: str,
+        op: str,
+        probability: float,
+        times: int | None,
+        ms: int | tuple[int, int],
+        code: str,
+        passing: int,
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is no fault; there are {', '.join(KINDS)}")
         if not 0 <= probability <= 1:
             raise ValueError(f"probability {probability} is not between 0 and 1")
         low, high = (ms, ms) if isinstance(ms, int) else (ms[0], ms[1])
-        self._rules.append(_Rule(kind, op, probability, times, low, high, code))
+        self._rules.append(_Rule(kind, op, probability, times, low, high, code, passing))

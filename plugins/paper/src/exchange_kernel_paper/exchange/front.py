@@ -83,6 +83,7 @@ class Front:
         return encode(out)
 
     def _open(self, body: bytes) -> Request:
+        self.exchange.requests += 1
         payload, _, signature = body.partition(b"\n")
         if len(body) > LARGEST:
             raise Refusal(Code.BAD_REQUEST, f"more than {LARGEST} bytes")

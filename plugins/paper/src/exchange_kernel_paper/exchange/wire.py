@@ -34,6 +34,7 @@ class Wire:
         if self.exchange.down:
             raise NeverSent("connection refused")
         if not self._faults.active:
+            self.exchange.changes += op in MUTATIONS
             return self.front.answer(body)
         return await self._call(op, body, timeout_ms)
 
@@ -69,10 +70,13 @@ class Wire:
     def _arrived(self, op: str, body: bytes, answer: _Answer) -> None:
         """The request is there; from here on nothing depends on whether its caller still waits."""
         draw = self._faults.draw
+        self.exchange.changes += op in MUTATIONS
         if limited := draw("rate_limit", op):
+            self.exchange.requests += 1
             retry = self.exchange.now + limited.ms
             answer.give(self.front.refuse(Refusal(Code.RATE_LIMIT, f"too many requests, retry at {retry}", retry)))
         elif draw("unavailable", op):
+            self.exchange.requests += 1
             answer.give(self.front.refuse(Refusal(Code.UNAVAILABLE, "internal error")))
         elif op in MUTATIONS:
             self._change(op, body, answer)

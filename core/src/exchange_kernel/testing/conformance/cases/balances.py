@@ -1,0 +1,332 @@
+"""Money: what the account has, what its orders hold, and that every change of it is accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from exchange_kernel.schema import AmountType, Side
+from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Placed
+from exchange_kernel.testing.conformance.probes import is_spot
+from exchange_kernel.testing.conformance.registry import case
+from exchange_kernel.value import revised
+from exchange_kernel.venue import (
+    AccountSnapshot,
+    Balance,
+    Fill,
+    Found,
+    OrderReport,
+    StepReport,
+    Watermark,
+)
+
+ZERO = Decimal(0)
+_ROUNDS = 5
+
+
+@case("BAL-01", "total is what is free and what orders hold", grade="silver", rule="Balance")
+async def totals(bench: Bench) -> None:
+    """An order moves money from free to held and back, and nothing else. A total that forgets what is held makes the
+    risk limits see a loss with every order."""
+    before = await _account(bench)
+    bench.expect(before.complete, "account() says that its snapshot is not complete")
+    placed = await bench.put()
+    await _working(bench, placed)
+    during = await _account(bench)
+    costs = await _costs(bench, [placed])
+    for asset in {each.asset for each in (*before.balances, *during.balances)}:
+        was, now, paid = _of(before, asset), _of(during, asset), costs.get(asset, ZERO)
+        bench.expect(
+            now.total == was.total - paid,
+            f"an order that only rests changes the total of {asset} from {was.total} to {now.total}"
+            + (f", with costs of {paid}" if paid else ""),
+        )
+        bench.expect(
+            now.free <= was.free, f"an order that rests makes more of {asset} free: {was.free}, then {now.free}"
+        )
+    await bench.cancel(placed)
+    await bench.ended(placed)
+    await _settled(bench)
+    after, costs = await _account(bench), await _costs(bench, [placed])
+    for asset in {each.asset for each in (*before.balances, *after.balances)}:
+        was, now, paid = _of(before, asset), _of(after, asset), costs.get(asset, ZERO)
+        bench.expect(
+            (now.total, now.free) == (was.total - paid, was.free - paid),
+            f"after its order was cancelled {asset} is {now.total}, {now.free} of it free; before it was {was.total} "
+            f"and {was.free}, and costs of {paid} were reported",
+        )
+
+
+@case("BAL-02", "an open order holds what it may pay", grade="silver", rule="Balance")
+async def held(bench: Bench) -> None:
+    """Money that an order holds and that looks free is spent twice: the next order is refused, or trades on credit."""
+    if not is_spot(bench.market):
+        raise Inapplicable(f"{bench.harness.symbol} holds margin, not what it trades")
+    before = await _account(bench)
+    first = await bench.put(bench.harness.resting(1))
+    await _working(bench, first)
+    one = await _account(bench)
+    second = await bench.put(bench.harness.resting(2))
+    await _working(bench, second)
+    both = await _account(bench)
+    spec = first.spec
+    asset = bench.market.quote if spec.side is Side.BUY else bench.market.base
+    held = [_of(each, asset).total - _of(each, asset).free for each in (before, one, both)]
+    if held[0] == held[1] == held[2] and first.ticket.fence.authority == "ledger":
+        raise Inapplicable("orders of this venue hold nothing while they rest")
+    for placed, was, now in ((first, held[0], held[1]), (second, held[1], held[2])):
+        least = _pays(placed)
+        most = sum((each.amount for each in placed.ticket.outlay if each.asset == asset), ZERO)
+        bench.expect(
+            now - was >= least, f"an order that may pay {least} {asset} holds {now - was}: the rest looks free"
+        )
+        bench.expect(
+            not placed.ticket.outlay or now - was <= most,
+            f"an order holds {now - was} {asset}; its ticket said that it costs at most {most}",
+        )
+
+
+@case("BAL-03", "balances change by fills and fees, and by nothing else", grade="silver", rule="R12")
+async def deltas(bench: Bench) -> None:
+    """Positions and profit are counted from fills. Where fees are missing from them the books drift away from the
+    venue with every trade, until a human must find out why."""
+    before = await _account(bench)
+    placed = [await bench.put(bench.harness.crossing(each)) for each in (1, 3)]
+    if bench.harness.offers("fill"):
+        rested = await bench.put()
+        await _working(bench, rested)
+        order = await bench.one(rested)
+        await bench.harness.fill(order, order.amount)
+        placed.append(rested)
+    for each in placed:
+        report = await bench.ended(each)
+        bench.expect(report.fills and report.fills_complete, "the last report of a filled order lacks fills")
+    await _settled(bench)
+    if not is_spot(bench.market):
+        raise Inapplicable(f"{bench.harness.symbol} settles in margin")
+    expected = await _expected(bench, placed)
+    after = await _account(bench)
+    for asset in sorted(set(expected) | {each.asset for each in (*before.balances, *after.balances)}):
+        change = _of(after, asset).total - _of(before, asset).total
+        said = expected.get(asset, ZERO)
+        bench.expect(
+            change == said,
+            f"{asset} changed by {change}, fills, fees and costs as reported make {said}; {change - said} are missing",
+        )
+
+
+@case("BAL-05", "costs of the network are accounted for", grade="silver", rule="costs")
+async def network_costs(bench: Bench) -> None:
+    """On a chain also what is cancelled costs. Gas that nobody reports is a leak that shows in no fill."""
+    before = await _account(bench)
+    placed = await bench.put()
+    if placed.ticket.fence.authority != "ledger":
+        raise Inapplicable("requests cost nothing where the venue is the authority")
+    await _working(bench, placed)
+    await bench.cancel(placed)
+    await bench.ended(placed)
+    await _settled(bench)
+    after, costs = await _account(bench), await _costs(bench, [placed])
+    for asset in {each.asset for each in (*before.balances, *after.balances)}:
+        paid = _of(before, asset).total - _of(after, asset).total
+        said = costs.get(asset, ZERO)
+        bench.expect(paid == said, f"placing and cancelling cost {paid} {asset}; the reports say {said}")
+    most: dict[str, Decimal] = {}
+    for ticket in placed.tickets:
+        for money in ticket.outlay:
+            most[money.asset] = most.get(money.asset, ZERO) + money.amount
+    for asset, paid in costs.items():
+        bench.expect(paid <= most.get(asset, ZERO), f"{paid} {asset} were paid, the tickets said at most {most}")
+
+
+@case("BAL-07", "snapshots never go back, and are never old", grade="silver", rule="rule 8")
+async def no_way_back(bench: Bench) -> None:
+    """A balance from before the fill, with the watermark of after it, is how a position is bought twice."""
+    last: Watermark | None = None
+    began = await _account(bench)
+    for number in range(_ROUNDS):
+        snapshot = await _account(bench)
+        _expect_forward(bench, last, snapshot)
+        last = snapshot.at
+        await bench.clock.sleep(0.2 * number)
+    filled = await bench.put(bench.harness.crossing())
+    end = await bench.ended(filled)
+
+    async def caught_up() -> AccountSnapshot | None:
+        nonlocal last
+        snapshot = await _account(bench)
+        _expect_forward(bench, last, snapshot)
+        last = snapshot.at
+        reached = snapshot.at.venue_ms if snapshot.at.venue_ms is not None else snapshot.at.ledger_ms
+        return snapshot if reached is None or reached > end.as_of else None
+
+    snapshot = await bench.until(caught_up, "the watermark of account() passes the last fill")
+    bench.expect(
+        snapshot.balances != began.balances,
+        f"account() says it is as of {snapshot.at}, after the order of {end.as_of} was filled, and shows the balances "
+        "of before",
+    )
+    other, _ = await bench.another()
+    own, fresh = await _account(bench), await other.account()
+    bench.expect(
+        _totals(own) == _totals(fresh), f"account() says {own.balances}, asked in another session {fresh.balances}"
+    )
+
+
+@case("BAL-08", "an order never costs more than its outlay", grade="silver", rule="rule 18")
+async def outlay(bench: Bench) -> None:
+    """Limits are held by what tickets say they may cost."""
+    if not is_spot(bench.market):
+        raise Inapplicable(f"{bench.harness.symbol} pays with margin")
+    for number in (1, 2):
+        before = await _account(bench)
+        placed = await bench.put(bench.harness.crossing(number))
+        await bench.ended(placed)
+        await _settled(bench)
+        after = await _account(bench)
+        said: dict[str, Decimal] = {}
+        for money in placed.ticket.outlay:
+            said[money.asset] = said.get(money.asset, ZERO) + money.amount
+        asset = bench.market.quote if placed.spec.side is Side.BUY else bench.market.base
+        if asset not in said:
+            bench.expect(
+                placed.spec.limit is None and placed.spec.guard is None,
+                f"a {placed.spec.side} at {placed.spec.limit} has no outlay in {asset}, which it pays",
+            )
+        for asset, most in said.items():
+            paid = _of(before, asset).total - _of(after, asset).total
+            bench.expect(paid <= most, f"the order cost {paid} {asset}; its ticket said at most {most}")
+
+
+@case("BAL-09", "balances of the stream are those of account()", grade="silver", rule="rule 15", features=("stream",))
+async def streamed(bench: Bench) -> None:
+    """The kernel believes the newest it heard. Where stream and snapshot count differently the money moves with who
+    spoke last."""
+    async with bench.watching() as watch:
+        resting = await bench.put()
+        filled = await bench.put(bench.harness.crossing())
+        await bench.ended(filled)
+        await _settled(bench)
+        await bench.clock.sleep(2)
+        told = [event.body for event in watch.events if isinstance(event.body, AccountSnapshot)]
+        if not told:
+            raise Inapplicable("the stream says nothing of balances")
+        snapshot = await _account(bench)
+        newest = {each.asset: each for part in told for each in part.balances}
+        for asset, balance in newest.items():
+            bench.expect(
+                balance == _of(snapshot, asset),
+                f"the stream's last word on {asset} is {balance}, account() says {_of(snapshot, asset)}",
+            )
+        for part in told:
+            _expect_sound(bench, part, "the stream")
+        await bench.cancel(resting)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+
+
+async def _account(bench: Bench) -> AccountSnapshot:
+    """A snapshot that is sound in itself, from after every change so far."""
+    if bench.opened.read_lag:
+        await bench.clock.sleep(bench.opened.read_lag / 1000)
+    snapshot: AccountSnapshot = await bench.ask(bench.adapter.account())
+    _expect_sound(bench, snapshot, "account()")
+    return snapshot
+
+
+def _expect_sound(bench: Bench, snapshot: AccountSnapshot, who: str) -> None:
+    names = [each.asset for each in snapshot.balances]
+    bench.expect(len(names) == len(set(names)), f"{who} lists an asset twice: {sorted(names)}")
+    for each in snapshot.balances:
+        bench.expect(
+            ZERO <= each.free <= each.total or each.borrowed,
+            f"{who} says of {each.asset} that {each.free} of {each.total} are free",
+        )
+
+
+def _expect_forward(bench: Bench, last: Watermark | None, snapshot: AccountSnapshot) -> None:
+    at = snapshot.at
+    marks = [(name, getattr(at, name)) for name in ("venue_ms", "ledger_ms", "height")]
+    bench.expect(any(mark is not None for _, mark in marks), "account() does not say as of when it is")
+    now = bench.clock.now_ms() + bench.opened.clock_offset + bench.opened.clock_error
+    bench.expect(at.venue_ms is None or at.venue_ms <= now, f"account() is as of {at.venue_ms}, which is yet to come")
+    for name, mark in marks:
+        was = getattr(last, name) if last is not None else None
+        bench.expect(mark is None or was is None or mark >= was, f"{name} of account() went back from {was} to {mark}")
+
+
+def _of(snapshot: AccountSnapshot, asset: str) -> Balance:
+    return next((each for each in snapshot.balances if each.asset == asset), Balance(asset, ZERO, ZERO))
+
+
+def _totals(snapshot: AccountSnapshot) -> dict[str, tuple[Decimal, Decimal]]:
+    return {each.asset: (each.total, each.free) for each in snapshot.balances if each.total}
+
+
+def _pays(placed: Placed) -> Decimal:
+    """What the order pays without fees, in the asset it pays."""
+    spec = placed.spec
+    assert spec.limit is not None
+    base = spec.amount_in is AmountType.BASE
+    if spec.side is Side.BUY:
+        return EXACT.multiply(spec.amount, spec.limit) if base else spec.amount
+    return spec.amount if base else EXACT.divide(spec.amount, spec.limit)
+
+
+async def _working(bench: Bench, placed: Placed) -> None:
+    """The order is at the venue itself, not on its way there."""
+    await bench.until(lambda: _there(bench, placed), "the order is at the venue")
+    await _settled(bench)
+
+
+async def _there(bench: Bench, placed: Placed) -> bool:
+    return any(order.live for order in await bench.truth(placed))
+
+
+async def _settled(bench: Bench) -> None:
+    if bench.harness.offers("settle"):
+        await bench.harness.settle()
+
+
+async def _reports(bench: Bench, placed: Placed) -> tuple[OrderReport | StepReport, ...]:
+    """Everything lookup says of the attempt, and of each of its commands that is no order."""
+    out: list[OrderReport | StepReport] = []
+    for key in dict.fromkeys((placed.key, *(ticket.key for ticket in placed.tickets))):
+        ref = revised(bench.ref(placed), key=key)
+        answer = await bench.ask(bench.adapter.lookup(ref))
+        out += answer.reports if isinstance(answer, Found) else ()
+    return tuple(out)
+
+
+async def _costs(bench: Bench, attempts: Iterable[Placed]) -> dict[str, Decimal]:
+    """Costs apart from fills, per asset, each counted once."""
+    known = {cost.id: cost for each in attempts for report in await _reports(bench, each) for cost in report.costs}
+    out: dict[str, Decimal] = {}
+    for cost in known.values():
+        out[cost.asset] = out.get(cost.asset, ZERO) + cost.amount
+    return out
+
+
+async def _expected(bench: Bench, attempts: list[Placed]) -> dict[str, Decimal]:
+    """By how much fills, their fees and other costs change each asset."""
+    market = bench.market
+    out = {asset: -paid for asset, paid in (await _costs(bench, attempts)).items()}
+
+    def add(asset: str, amount: Decimal) -> None:
+        out[asset] = EXACT.add(out.get(asset, ZERO), amount)
+
+    fills: dict[str, tuple[Side, Fill]] = {}
+    for each in attempts:
+        for report in await _reports(bench, each):
+            if isinstance(report, OrderReport) and report.symbol == market.symbol_id:
+                fills.update((fill.id, (report.side, fill)) for fill in report.fills)
+    for side, fill in fills.values():
+        bench.expect(fill.fees_known, "a fill of an order that has ended says its fees are not known yet")
+        sign = 1 if side is Side.BUY else -1
+        add(market.base, sign * fill.base)
+        add(market.quote, -sign * fill.quote)
+        for fee in fill.fees:
+            add(fee.asset, -fee.amount)
+    return out

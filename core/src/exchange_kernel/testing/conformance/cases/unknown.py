@@ -1,0 +1,457 @@
+"""What nobody knows: lost answers, late requests, failing reads. The kernel may conclude only what was proved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+from exchange_kernel.errors import InvalidOrder, NoEffect, Unavailable, Unsupported
+from exchange_kernel.reconcile.proof import shows_dead
+from exchange_kernel.schema import AmountType, Side
+from exchange_kernel.testing.conformance.bench import PATIENCE_S, Bench, Inapplicable, Placed
+from exchange_kernel.testing.conformance.evidence import (
+    LONGEST_WAIT_MS,
+    Ids,
+    adopt,
+    astray,
+    blind,
+    born,
+    by_ledger,
+    expect_unknown,
+    judge,
+    landed,
+    left,
+    look_once,
+    lost,
+    pass_by,
+    present,
+    settled,
+    shown,
+    strays,
+    watch_over,
+)
+from exchange_kernel.testing.conformance.harness import Fault, TruthOrder
+from exchange_kernel.testing.conformance.registry import case
+from exchange_kernel.value import revised
+from exchange_kernel.venue import (
+    FOREVER,
+    Absent,
+    Found,
+    HeightEnd,
+    Lookup,
+    OrderReport,
+    Place,
+    Ref,
+    Spec,
+    Ticket,
+    TimeEnd,
+    Unsure,
+)
+
+DAY_MS = 86_400_000
+SLOW_MS = 4_000
+"""How long a read takes while something happens: long enough for blocks to become final meanwhile."""
+READS = 6
+"""A lookup of so many requests is tested with each of them failing."""
+
+
+def _names(answer: Lookup | None, order: TruthOrder, others: Sequence[TruthOrder] = ()) -> bool:
+    """Does a lookup's answer show this order of the venue? ``others`` may share some of its ids."""
+    reports: Sequence[object] = answer.reports if isinstance(answer, Found) else ()
+    own = set(order.ids) - {vid for other in others if other is not order for vid in other.ids}
+    return any(isinstance(r, OrderReport) and {r.id, *r.links} & (own or set(order.ids)) for r in reports)
+
+
+async def _recovered(bench: Bench, placed: Placed, before: Ids, what: str) -> None:
+    """After ``what``, a kernel that has only the ticket finds the venue's one order, as it is there."""
+    await settled(bench)
+    orders = await adopt(bench, placed, before)
+    bench.expect(len(orders) == 1, f"{what}: the venue has {len(orders)} orders, not one")
+    order = orders[0]
+    if not bench.offers("find_by_key"):
+        answer = await bench.ask(bench.adapter.lookup(blind(placed)))
+        bench.expect(
+            not isinstance(answer, Absent) or not shows_dead(blind(placed), answer, bench.opened),
+            f"{what}: the order is at the venue, and {answer!r} proves that it cannot be",
+        )
+        if isinstance(answer, Unsure) and answer.candidates:
+            bench.expect(
+                any({r.id, *r.links} & set(order.ids) for r in answer.candidates),
+                f"{what}: the order at the venue is not among the candidates {answer.candidates!r}",
+            )
+        return
+
+    async def there() -> bool:
+        answer = await bench.ask(bench.adapter.lookup(blind(placed)))
+        if isinstance(answer, Absent) and shows_dead(blind(placed), answer, bench.opened):
+            bench.fail(f"{what}: the order is at the venue as {order!r}, and {answer!r} proves that it cannot be")
+        return _names(answer, order)
+
+    await bench.until(there, f"{what}: lookup by the key alone shows {order!r}")
+    report = await bench.found(placed)
+    done = report.filled.base + report.tentative.base
+    bench.expect(report.key == placed.key, f"the report's key is {report.key!r}, the attempt's is {placed.key!r}")
+    bench.expect(
+        done == order.filled_base and report.status.terminal == (not order.live),
+        f"{what}: lookup says {report.status.value}, {done} filled; the venue has {order!r}",
+    )
+
+
+async def _each(bench: Bench, fault: Fault, what: str) -> None:
+    """A resting and a trading order, each sent under the fault, which executes it; both are recovered."""
+    for spec in (bench.harness.resting(), bench.harness.crossing(2)):
+        placed, before = await bench.ticket_for(spec), await present(bench)
+        expect_unknown(bench, await lost(bench, placed, fault), what)
+        await _recovered(bench, placed, before, what)
+
+
+@case(
+    "UNK-01",
+    "an answer that is lost leaves the outcome unknown, and lookup finds the order",
+    grade="silver",
+    rule="rule 6, rule 8",
+    needs=(Fault.ANSWER_LOST,),
+)
+async def answer_lost(bench: Bench) -> None:
+    """Taken for a failure, the order is sent again, and the desk holds twice what it wanted."""
+    await _each(bench, Fault.ANSWER_LOST, "the answer was lost after the venue executed the order")
+    # What ended meanwhile must be found as well: lookup asks more than the open orders.
+    placed, before = await bench.ticket_for(bench.harness.resting(3)), await present(bench)
+    await lost(bench, placed, Fault.ANSWER_LOST)
+    await settled(bench)
+    await adopt(bench, placed, before)
+    await bench.cancel(placed)
+
+    async def over() -> bool:
+        return not any(order.live for order in await bench.truth(placed))
+
+    await bench.until(over, "the cancelled order ends at the venue")
+    await _recovered(bench, placed, before, "the answer was lost, then the order was cancelled")
+
+
+@case(
+    "UNK-02",
+    "a request that is lost is unknown until its fence has ended, and proved dead then",
+    grade="silver",
+    rule="rule 6, rule 8",
+    needs=(Fault.REQUEST_LOST,),
+)
+async def request_lost(bench: Bench) -> None:
+    """Given up too early, it may still arrive; never given up, the order is never sent again."""
+    placed, before = await bench.ticket_for(bench.harness.resting()), await present(bench)
+    expect_unknown(bench, await lost(bench, placed, Fault.REQUEST_LOST), "the request was lost")
+    bench.expect(not await born(bench, before), "the request was lost, and the venue has an order: it was sent again")
+    ends = placed.ticket.fence.ends
+    by_itself = any(isinstance(end, TimeEnd | HeightEnd) for end in ends)
+    life = bench.opened.horizon
+    if not by_itself or life is None or life > 200_000:
+        bench.expect(not await bench.dead(placed, 3), f"proved dead, though nothing can have ended {ends!r}")
+        return
+    bench.expect(
+        await bench.dead(placed, life / 1000 * 2 + PATIENCE_S),
+        f"the request was lost and the fence {placed.ticket.fence!r} has ended: lookup never proves it (rule 8)",
+    )
+    now = bench.clock.now_ms() + bench.opened.clock_offset + bench.opened.clock_error
+    for end in ends:
+        if isinstance(end, TimeEnd) and end.clock == "venue" and len(ends) == 1:
+            bench.expect(now > end.at, f"proved dead at {now}, before the end of {placed.ticket.fence!r}")
+    await landed(bench, placed.spec)
+    bench.expect(len(await born(bench, before)) == 1, "a lost order and its successor are one order at the venue")
+
+
+@case(
+    "UNK-03",
+    "no lookup proves an order dead whose request is still under way",
+    grade="silver",
+    rule="rule 7, rule 8",
+    needs=(Fault.LATE,),
+)
+async def late(bench: Bench) -> None:
+    """A request is stuck in the network; the order is given up and sent anew; then both are there."""
+    await watch_over(bench, await strays(bench), every_ms=100)
+
+
+@case(
+    "UNK-04",
+    "a server error says nothing about the order",
+    grade="silver",
+    rule="rule 6",
+    needs=(Fault.ERROR_AFTER, Fault.UNAVAILABLE),
+)
+async def server_error(bench: Bench) -> None:
+    """Gateways answer 502 for orders that were executed; who believes them trades twice."""
+    await _each(bench, Fault.ERROR_AFTER, "a server error came after the venue executed the order")
+    placed, before = await bench.ticket_for(bench.harness.resting(3)), await present(bench)
+    outcome = await lost(bench, placed, Fault.UNAVAILABLE)
+    expect_unknown(bench, outcome, "a server error came instead of execution")
+    await settled(bench)
+    bench.expect(not await born(bench, before), "a server error came instead of execution, and an order is there")
+
+
+@case(
+    "UNK-05",
+    "an answer that breaks off says nothing about the order",
+    grade="silver",
+    rule="rule 6",
+    needs=(Fault.GARBLED,),
+)
+async def garbled(bench: Bench) -> None:
+    """Half an answer that reads like an error, or like nothing, hides an order that is at the venue."""
+    await _each(bench, Fault.GARBLED, "the answer broke off in the middle")
+
+
+@case(
+    "UNK-06",
+    "reads that trail the venue never prove an order dead",
+    grade="silver",
+    rule="rule 8, read_lag, slack",
+    needs=(Fault.LATE, Fault.READ_LAGS),
+)
+async def reads_lag(bench: Bench) -> None:
+    """A replica that trails does not show the order yet; taken for proof, that order is sent twice."""
+    placed = await bench.ticket_for(bench.harness.resting(30))
+    before = await present(bench)
+    await bench.send(placed)
+    await bench.harness.inject(Fault.READ_LAGS, times=1_000_000)
+    answer = await bench.look(placed)
+    bench.expect(
+        not isinstance(answer, Absent) or not shows_dead(bench.ref(placed), answer, bench.opened),
+        f"a read that trails answered {answer!r}, which proves an order dead that had just been placed",
+    )
+    await adopt(bench, placed, before)
+    await watch_over(bench, await strays(bench), every_ms=50)
+
+
+@case(
+    "UNK-07",
+    "a lookup one of whose sources fails is Unavailable, never Absent",
+    grade="silver",
+    rule="rule 8",
+    needs=(Fault.READ_FAILS,),
+)
+async def source_fails(bench: Bench) -> None:
+    """The half of the venue that did not answer is where the order was."""
+    for spec in (bench.harness.resting(), bench.harness.crossing(2)):
+        placed, order = await landed(bench, spec)
+        ref = blind(placed) if bench.offers("find_by_key") else bench.ref(placed)
+        for failing in range(READS):
+            await bench.harness.inject(Fault.READ_FAILS, after=failing)
+            answer = await _try(bench, ref)
+            await bench.harness.clear()
+            what = f"request {failing + 1} of a lookup failed, and it answered {answer!r}"
+            bench.expect(not isinstance(answer, Absent), f"{what}, though the venue has {order!r}")
+            bench.expect(not isinstance(answer, Found) or _names(answer, order), f"{what}, without {order!r}")
+        await bench.harness.inject(Fault.READ_FAILS, times=1_000_000)
+        await bench.raises(Unavailable, bench.adapter.lookup(ref), "lookup, every read failing")
+        await bench.raises(Unavailable, bench.adapter.open_orders(None), "open_orders, every read failing")
+        await bench.harness.clear()
+    if not bench.harness.offers("requests"):
+        return
+    # Nothing to find: a source that failed, and was not asked again, proves no absence.
+    never = blind(await bench.ticket_for(bench.harness.resting(9)))
+    began = await bench.harness.requests()
+    await _try(bench, never)
+    whole = await bench.harness.requests() - began
+    for failing in range(whole):
+        await bench.harness.inject(Fault.READ_FAILS, after=failing)
+        began = await bench.harness.requests()
+        answer = await _try(bench, never)
+        asked = await bench.harness.requests() - began
+        await bench.harness.clear()
+        bench.expect(
+            not (isinstance(answer, Absent) and asked <= whole),
+            f"request {failing + 1} of {whole} of a lookup failed and was not repeated; it answered {answer!r}",
+        )
+
+
+async def _try(bench: Bench, ref: Ref) -> Lookup | None:
+    """One lookup's answer, None where it is Unavailable."""
+    try:
+        answer: Lookup = await bench.ask(bench.adapter.lookup(ref))
+    except Unavailable:
+        return None
+    return answer
+
+
+@case(
+    "UNK-08",
+    "the watermark is taken before the search",
+    grade="silver",
+    rule="rule 8",
+    needs=(Fault.LATE, Fault.SLOW),
+)
+async def watermark_first(bench: Bench) -> None:
+    """An order that arrives between the search and the watermark is absent at a time when it was there."""
+    placed = await bench.put()
+    found = await bench.ask(bench.adapter.lookup(bench.ref(placed)))
+    now = bench.clock.now_ms() + bench.opened.clock_offset + bench.opened.clock_error
+    if not isinstance(found, Unsure):
+        seen = found.at.venue_ms
+        bench.expect(seen is None or seen <= now, f"the watermark {found.at!r} lies in the future: now is {now}")
+    if not placed.ticket.fence.ends:
+        return
+    # While one request of the lookup is on its way, the order arrives: before it, what was searched did not show it.
+    rest = left(bench, await _fresh(bench))
+    span = min(bench.opened.horizon or 3_000, LONGEST_WAIT_MS)
+    moments = [rest - bench.opened.clock_error - 1] if rest is not None else [span // 2, span * 7 // 10]
+    for ms in moments:
+        for slow in range(await _reads(bench)):
+            stray = await astray(bench, bench.harness.resting(2), ms)
+            await bench.clock.sleep(max(0, ms - 40) / 1000)
+            await bench.harness.inject(Fault.SLOW, ms=SLOW_MS, after=slow)
+            await look_once(bench, stray)
+            await bench.clock.sleep(1)
+            await bench.harness.clear()
+            await judge(bench, [stray])
+
+
+async def _fresh(bench: Bench) -> Ticket:
+    """A ticket made now, which is also sent: no number is left out."""
+    placed, _ = await landed(bench)
+    return placed.ticket
+
+
+async def _reads(bench: Bench) -> int:
+    """How many requests a lookup is that finds nothing."""
+    if not bench.harness.offers("requests"):
+        return 4
+    nobody = Ref(bench.key(), bench.harness.symbol, bench.harness.resting(), bench.clock.now_ms())
+    began = await bench.harness.requests()
+    await _try(bench, nobody)
+    return max(1, await bench.harness.requests() - began)
+
+
+@case(
+    "UNK-09",
+    "a lookup returns every order that matches, not one of them",
+    grade="silver",
+    rule="rule 8",
+)
+async def several(bench: Bench) -> None:
+    """Should two orders ever come to be, the one that is hidden is neither cancelled nor booked."""
+    for made, spec in enumerate((bench.harness.crossing(), bench.harness.resting(3))):
+        before = await present(bench)
+        placed = await bench.put(spec)
+        second = await bench.prepare(Place(placed.key, bench.adapter.check(bench.harness.resting(2 + made)).spec))
+        placed.tickets.append(second)
+        await bench.send(placed, second)
+        await settled(bench)
+        orders = await adopt(bench, placed, before)
+        if len(orders) < 2:
+            continue
+        for ref in (blind(placed), bench.ref(placed)) if bench.offers("find_by_key") else (bench.ref(placed),):
+            answer = await bench.ask(bench.adapter.lookup(ref))
+            hidden = [order for order in orders if not _names(answer, order, orders)]
+            bench.expect(not hidden, f"two orders answer to one attempt; the lookup shows {answer!r}, not {hidden!r}")
+        return
+    raise Inapplicable("this venue takes no second order under one key")
+
+
+@case(
+    "UNK-10",
+    "a copy of a ticket is never answered with: no effect",
+    grade="silver",
+    rule="a duplicate reply is Ack('duplicate')",
+)
+async def duplicate(bench: Bench) -> None:
+    """The reply to a copy, read as a rejection, closes an order that is working at the venue."""
+    for spec in (bench.harness.resting(), bench.harness.crossing(2)):
+        before = await present(bench)
+        placed = await bench.put(spec)
+        for _ in range(2):
+            outcome = await bench.send(placed)
+            bench.expect(
+                outcome.effect != "none",
+                f"the venue has the order of this ticket; submit of a copy {shown(outcome)}, which says that the "
+                "ticket did nothing and never will: answer Ack('duplicate'), and let the kernel look",
+            )
+            await settled(bench)
+            if bench.clock.now_ms() > placed.ticket.send_before:
+                break
+        await adopt(bench, placed, before)
+
+
+@case(
+    "UNK-11",
+    "a documented refusal is a verdict, and nothing happened",
+    grade="silver",
+    rule="rule 6",
+)
+async def refused(bench: Bench) -> None:
+    """An order refused for its funds that counts as unknown, or as accepted, is looked for until somebody gives up."""
+    try:
+        placed = await bench.ticket_for(await _unaffordable(bench))
+    except Unsupported as why:
+        raise Inapplicable(f"no order can be too large for the account: {why}") from None
+    except NoEffect:
+        return
+    except InvalidOrder as why:
+        raise Inapplicable(f"check knows that the account cannot pay: {why}") from None
+    before = await present(bench)
+    outcome = await bench.send(placed)
+    await settled(bench)
+    alive = [order for order in await adopt(bench, placed, before) if order.live or order.filled_base]
+    bench.expect(not alive, f"an order for twice the account's money is at the venue: {alive!r}")
+    if outcome.effect == "none":
+        return
+    bench.expect(
+        outcome.error is None or by_ledger(placed.ticket),
+        f"an order for twice the account's money: submit {shown(outcome)}. The venue's documented refusal is a "
+        "Rejected (InsufficientFunds); left unknown, the kernel looks for an order that is not there",
+    )
+    report = await bench.ended(placed)
+    bench.expect(not report.filled.base, f"the refused order is reported filled: {report!r}")
+
+
+async def _unaffordable(bench: Bench) -> Spec:
+    """An order for twice what the account has."""
+    spec, market = bench.harness.resting(), bench.market
+    if spec.limit is None or spec.amount_in is not AmountType.BASE:
+        raise Inapplicable("the harness' resting orders have no limit price")
+    free = {balance.asset: balance.free for balance in (await bench.adapter.account()).balances}
+    amount = free.get(market.quote, spec.amount) / spec.limit if spec.side is Side.BUY else free.get(market.base)
+    if not amount:
+        raise Inapplicable("the account has nothing to pay with")
+    return revised(spec, amount=ceil(amount) * 2 + spec.amount)
+
+
+@case(
+    "UNK-12",
+    "what the venue has forgotten is not claimed never to have been",
+    grade="silver",
+    rule="rule 8: since is honest",
+)
+async def forgotten(bench: Bench) -> None:
+    """Venues drop orders that ended without a fill; their absence then is no proof that they were never there."""
+    kept = bench.opened.retention
+    if not bench.harness.offers("leap") and kept > 8_000:
+        raise Inapplicable("nobody waits until this venue forgets an order")
+    placed = await bench.put()
+    outcome = await bench.cancel(placed)
+    bench.expect(outcome.effect == "done", f"cancel {shown(outcome)}")
+    await bench.ended(placed)
+    for ms in (kept, DAY_MS, 400 * DAY_MS) if kept < FOREVER else (DAY_MS, 400 * DAY_MS):
+        await pass_by(bench, ms + 1_000)
+        for ref in (blind(placed), bench.ref(placed)):
+            answer = await _try(bench, ref)
+            bench.expect(
+                not isinstance(answer, Absent) or answer.since > placed.placed_at,
+                f"the order was placed at {placed.placed_at} and cancelled. Later lookup answers {answer!r}: with that "
+                "`since` it would show any order since then, so this one was never there",
+            )
+
+
+@case(
+    "UNK-13",
+    "expiry is judged by the venue's clock",
+    grade="silver",
+    rule="rule 8: facts of the venue's time",
+    needs=(Fault.LATE, "skew"),
+)
+async def local_clock(bench: Bench) -> None:
+    """A laptop wakes up, its clock runs ahead, and orders that are under way count as expired."""
+    under_way = await strays(bench)
+    if by_ledger(under_way[0].placed.ticket):
+        raise Inapplicable("CHN-07 is about ledgers")
+    await bench.harness.skew(DAY_MS)
+    await watch_over(bench, under_way, every_ms=100)

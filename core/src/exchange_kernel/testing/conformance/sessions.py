@@ -1,0 +1,129 @@
+"""What a session must not leave behind, and must not answer before it is open and after it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any
+
+from exchange_kernel.errors import ExchangeKernelError, NoEffect
+from exchange_kernel.testing.conformance.bench import Bench
+from exchange_kernel.venue import (
+    History,
+    OrderReport,
+    Place,
+    Prep,
+    Prices,
+    Slot,
+    Snapshot,
+    Ticket,
+    VenueAdapter,
+    VenueId,
+)
+
+__all__ = ["expect_clear", "expect_nothing_left", "expect_refusals", "mine", "open_reports", "read_on"]
+
+GRACE_S = 1.0
+"""How long what close() ended may take to be gone."""
+
+
+async def read_on(stream: AsyncIterator[object]) -> None:
+    """Read a stream to its end."""
+    async for _ in stream:
+        pass
+
+
+async def expect_nothing_left(bench: Bench, before: set[asyncio.Task[Any]], threads: set[threading.Thread]) -> None:
+    """No task and no thread is there that was not there before."""
+    end = bench.clock.monotonic() + GRACE_S
+    while True:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        left = [task.get_name() for task in asyncio.all_tasks() - before if not task.done()]
+        # Threads of the loop's own pool stay for whoever needs one next.
+        left += [
+            each.name
+            for each in set(threading.enumerate()) - threads
+            if each.is_alive() and not each.name.startswith(("asyncio_", "ThreadPoolExecutor"))
+        ]
+        if not left:
+            return
+        if bench.clock.monotonic() >= end:
+            bench.fail(f"left running after close(): {', '.join(sorted(left))}")
+        await bench.clock.sleep(GRACE_S / 10)
+
+
+def expect_clear(bench: Bench, error: BaseException, what: str) -> None:
+    """An error of the contract, with something to say."""
+    bench.expect(
+        isinstance(error, ExchangeKernelError),
+        f"{what} raised {error!r}, an accident; raise an error of the contract that says the session is not open",
+    )
+    bench.expect(str(error).strip(), f"{what} raised {type(error).__name__} without a word")
+
+
+async def expect_refusals(bench: Bench, adapter: VenueAdapter, ticket: Ticket, when: str) -> None:
+    """Every call of an adapter without an open session raises a clear error."""
+    spec = bench.harness.resting()
+    placed = bench.placed[-1]
+
+    def take(scope: str) -> Slot:
+        return ticket.slot or Slot(scope, 0)
+
+    prep = Prep(bench.clock.now_ms(), 2**62, take)
+    calls: list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]] = [
+        ("markets()", lambda: adapter.markets()),
+        ("account()", lambda: adapter.account()),
+        ("open_orders()", lambda: adapter.open_orders(None)),
+        ("lookup()", lambda: adapter.lookup(bench.ref(placed))),
+        ("prepare()", lambda: adapter.prepare(Place(placed.key, spec), prep)),
+        ("submit()", lambda: adapter.submit(ticket)),
+        ("events()", lambda: _first(adapter.events(None))),
+    ]
+    if isinstance(adapter, History):
+        calls.append(("history()", lambda: adapter.history(None)))
+    if isinstance(adapter, Prices):
+        calls.append(("prices()", lambda: _first(adapter.prices(frozenset({spec.symbol})))))
+    for name, call in calls:
+        try:
+            async with asyncio.timeout(5):
+                answer = await call()
+        except StopAsyncIteration:
+            bench.expect(when == "after close()", f"{name} {when} ended without a word")
+            continue
+        except TimeoutError:
+            bench.fail(f"{name} {when} neither answers nor raises")
+        except Exception as error:  # noqa: BLE001 - which one it is, is the point
+            expect_clear(bench, error, f"{name} {when}")
+            if name == "submit()":
+                bench.expect(
+                    isinstance(error, NoEffect),
+                    f"submit() {when} raised {type(error).__name__}, after which anything may have happened; "
+                    "nothing was sent: raise NotSent",
+                )
+            continue
+        bench.fail(f"{name} {when} answered {answer!r}")
+
+
+async def _first(stream: AsyncIterator[object]) -> object:
+    return await anext(stream)
+
+
+async def open_reports(adapter: VenueAdapter) -> list[OrderReport]:
+    """Every page of the open orders."""
+    reports: list[OrderReport] = []
+    page: str | None = None
+    while True:
+        snapshot: Snapshot = await adapter.open_orders(page)
+        reports += snapshot.reports
+        if snapshot.next is None:
+            return reports
+        page = snapshot.next
+
+
+def mine(reports: Iterable[object], ids: Iterable[VenueId], key: bytes) -> list[OrderReport]:
+    """Those reports that are about the order with these ids, or this key."""
+    known = set(ids)
+    orders = (each for each in reports if isinstance(each, OrderReport))
+    return [each for each in orders if each.key == key or {each.id, *each.links} & known]

@@ -1,0 +1,283 @@
+"""One WebSocket through the proxy: frames from either side, what is to go wrong with them, and the ways it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+from exchange_kernel.clock import Clock
+from exchange_kernel.testing.faults.frame_faults import (
+    ACTIONS,
+    DELAYS,
+    Cut,
+    DropFrame,
+    DuplicateFrame,
+    ReorderFrames,
+    Silence,
+)
+from exchange_kernel.testing.faults.frames import FrameReader, Malformed, Unit
+from exchange_kernel.testing.faults.handles import Ending, Fault, Hold, Script
+from exchange_kernel.testing.faults.link import Link, stop
+from exchange_kernel.testing.faults.log import Log
+from exchange_kernel.testing.faults.matching import SeenFrame, rpc_methods, rpc_objects
+from exchange_kernel.testing.faults.records import Direction, FrameFate, FrameKind, FrameRecord, RequestRecord
+
+_CALLS_KEPT: Final = 10_000  # JSON-RPC calls of one connection that still wait for their answers
+
+
+class Side:
+    """One of the two ends of a WebSocket: what it sends travels in ``direction``."""
+
+    def __init__(self, link: Link, direction: Direction, trailing: bytes) -> None:
+        self.link = link
+        self.direction = direction
+        self.frames = FrameReader(from_client=direction is Direction.TO_UPSTREAM)
+        self._trailing = trailing
+        self.ending = Ending.CLOSE
+
+    async def unit(self, limit: int) -> Unit | None:
+        """The next frame or message, None when the connection has ended; ``ending`` then says how.
+
+        :raises Malformed: what came is no WebSocket, or longer than ``limit`` bytes.
+        """
+        while (unit := self.frames.next(limit)) is None:
+            data, self._trailing = self._trailing, b""
+            if not data:
+                try:
+                    data = await self.link.read()
+                except OSError:
+                    self.ending = Ending.RESET
+                    return None
+            if not data:
+                return None
+            self.frames.feed(data)
+        return unit
+
+    def send(self, unit: Unit) -> None:
+        """Send a frame or message to this side, in the fragments it came in."""
+        self.link.send(self.frames.wire(unit))
+
+
+@dataclass(slots=True)
+class _Group:
+    """Frames waiting to be forwarded in another order."""
+
+    fault: Fault
+    units: list[tuple[Unit, FrameRecord]]
+
+
+class Relay:
+    """Forwards frames between a client and the upstream until either ends or the proxy cuts them.
+
+    :param path: the handshake's, as on the wire.
+    """
+
+    def __init__(
+        self,
+        client: Side,
+        upstream: Side,
+        handshake: RequestRecord,
+        path: str,
+        *,
+        faults: Script[SeenFrame],
+        log: Log,
+        clock: Clock,
+        max_body: int,
+    ) -> None:
+        self.path = path
+        self._client = client
+        self._upstream = upstream
+        self._handshake = handshake
+        self._faults = faults
+        self._log = log
+        self._clock = clock
+        self._max_body = max_body
+        self._silent = False
+        self._cut: asyncio.Future[Cut] = asyncio.get_running_loop().create_future()
+        self._held: set[asyncio.Task[None]] = set()
+        self._calls: OrderedDict[Any, str] = OrderedDict()
+
+    def cut(self, cut: Cut) -> None:
+        """End the connection now."""
+        if not self._cut.done():
+            self._cut.set_result(cut)
+
+    def silence(self) -> None:
+        """Forward nothing any more, either way; the connection stays open until the client ends it."""
+        self._silent = True
+
+    async def run(self) -> None:
+        """Forward until the end."""
+        client, upstream = self._client, self._upstream
+        up = asyncio.create_task(self._pump(client, upstream))
+        down = asyncio.create_task(self._pump(upstream, client))
+        try:
+            waited: list[asyncio.Future[Any]] = [up, down, self._cut]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if self._cut.done():
+                await stop(up, down)
+                await self._carry_out(self._cut.result())
+            else:
+                first, source, other = (up, client, upstream) if up.done() else (down, upstream, client)
+                first.result()
+                await other.link.end(source.ending)
+        finally:
+            await stop(up, down, *self._held)
+
+    async def _pump(self, source: Side, target: Side) -> None:
+        """Forward what comes from one side until it ends."""
+        group: list[_Group] = []
+        while True:
+            try:
+                unit = await source.unit(self._max_body)
+            except Malformed as malformed:
+                self.cut(Cut(malformed.code, str(malformed), Ending.CLOSE))
+                return await _forever()
+            if unit is None:
+                if self._silent and source is self._upstream:
+                    return await _forever()  # nobody tells the client
+                if not self._silent:
+                    self._flush(group, target)
+                return None
+            await self._forward(unit, source, target, group)
+            if self._cut.done():
+                return await _forever()
+            with contextlib.suppress(OSError):  # the other pump sees the end
+                await target.link.drain()
+
+    async def _forward(self, unit: Unit, source: Side, target: Side, group: list[_Group]) -> None:
+        """Forward one frame or message, unless something is to go wrong with it."""
+        rpc = self._rpc(unit, source.direction)
+        record = self._log.frame(self._handshake, source.direction, unit.kind, unit.payload, rpc)
+        if self._silent:
+            return self._decide(record, FrameFate.SILENCED)
+        seen = SeenFrame(record, self.path, unit.data)
+        delay = self._faults.take(seen, DELAYS)
+        fault = None
+        if not (group and group[0].fault.matches(seen)):
+            fault = self._faults.take(seen, ACTIONS)
+        if delay is not None:
+            delay.hit(record)
+            await self._clock.sleep(delay.action.seconds)
+            if self._silent:
+                return self._decide(record, FrameFate.SILENCED)
+        if unit.kind is FrameKind.CLOSE:
+            self._flush(group, target)
+        if fault is None and group and group[0].fault.matches(seen):
+            return self._gather(unit, record, target, group)
+        if fault is None:
+            return self._send(unit, record, target, FrameFate.FORWARDED)
+        return self._spoil(unit, record, target, group, fault)
+
+    def _spoil(self, unit: Unit, record: FrameRecord, target: Side, group: list[_Group], fault: Fault) -> None:
+        action = fault.action
+        if isinstance(fault, Hold):
+            self._keep(fault, unit, record, target)
+        elif isinstance(action, ReorderFrames):
+            group.append(_Group(fault, []))
+            self._gather(unit, record, target, group)
+        elif isinstance(action, DropFrame):
+            self._decide(record, FrameFate.DROPPED)
+            fault.hit(record)
+        elif isinstance(action, DuplicateFrame):
+            fault.hit(record)
+            self._send(unit, record, target, FrameFate.DUPLICATED)
+            target.send(unit)
+        elif isinstance(action, Silence):
+            self._decide(record, FrameFate.SILENCED)
+            self._silent = True
+            fault.hit(record)
+        else:
+            assert isinstance(action, Cut)
+            self._decide(record, FrameFate.CUT)
+            fault.hit(record)
+            self.cut(action)
+
+    def _gather(self, unit: Unit, record: FrameRecord, target: Side, group: list[_Group]) -> None:
+        """Keep a frame until enough of them are here, then forward them in another order."""
+        fault, units = group[0].fault, group[0].units
+        units.append((unit, record))
+        if len(units) < fault.action.count:
+            return
+        group.clear()
+        changed = units[::-1]
+        if fault.action.rng is not None:
+            changed = list(units)
+            fault.action.rng.shuffle(changed)
+        fault.hit(record)
+        for each, its in changed:
+            self._send(each, its, target, FrameFate.REORDERED)
+
+    def _flush(self, group: list[_Group], target: Side) -> None:
+        """Forward, as they came, frames that wait for others which will not come."""
+        for each, its in group[0].units if group else ():
+            self._send(each, its, target, FrameFate.FORWARDED)
+        group.clear()
+
+    def _keep(self, fault: Hold, unit: Unit, record: FrameRecord, target: Side) -> None:
+        """Hold a frame until it is released."""
+        held = fault.keep(record)
+
+        async def release() -> None:
+            await held.released()
+            self._send(unit, record, target, FrameFate.RELEASED)
+
+        task = asyncio.create_task(release())
+        self._held.add(task)
+        task.add_done_callback(self._held.discard)
+        task.add_done_callback(lambda _: fault.forget(held))
+
+    def _send(self, unit: Unit, record: FrameRecord, target: Side, fate: FrameFate) -> None:
+        self._decide(record, FrameFate.SILENCED if self._silent else fate)
+        if not self._silent:
+            target.send(unit)
+
+    def _decide(self, record: FrameRecord, fate: FrameFate) -> None:
+        record.fate = fate
+        self._log.changed.notify()
+
+    async def _carry_out(self, cut: Cut) -> None:
+        """Cut: say so to both sides when there is a code, and end both connections."""
+        if cut.code is not None:
+            close = Unit(FrameKind.CLOSE, code=cut.code, reason=cut.reason)
+            await asyncio.gather(*(self._say_goodbye(side, close) for side in (self._client, self._upstream)))
+        ending = cut.ending if cut.code is None else Ending.CLOSE
+        await asyncio.gather(self._client.link.end(ending), self._upstream.link.end(ending))
+
+    async def _say_goodbye(self, side: Side, close: Unit) -> None:
+        """Send a close frame and wait for the other's, so that what it sent meanwhile does not turn the end into a
+        reset, which could overtake the frame."""
+        side.send(close)
+        with contextlib.suppress(Malformed):
+            while (unit := await side.unit(self._max_body)) is not None and unit.kind is not FrameKind.CLOSE:
+                pass
+
+    def _rpc(self, unit: Unit, direction: Direction) -> tuple[str, ...]:
+        """The JSON-RPC methods that a frame calls, or whose calls it answers."""
+        if unit.kind not in (FrameKind.TEXT, FrameKind.BINARY):
+            return ()
+        if direction is Direction.TO_CLIENT:
+            found = []
+            for message in rpc_objects(unit.data):
+                method = message.get("method")
+                found.append(method if isinstance(method, str) else self._calls.pop(_key(message), None))
+            return tuple(method for method in found if method is not None)
+        for message in rpc_objects(unit.data):
+            if isinstance(message.get("method"), str) and _key(message) is not None:
+                self._calls[_key(message)] = message["method"]
+                if len(self._calls) > _CALLS_KEPT:
+                    self._calls.popitem(last=False)
+        return rpc_methods(unit.data)
+
+
+def _key(message: dict[str, Any]) -> str | int | float | None:
+    """The id of a JSON-RPC call or answer; some venues call it req_id."""
+    found = message.get("id", message.get("req_id"))
+    return found if isinstance(found, str | int | float) else None
+
+
+async def _forever() -> None:
+    await asyncio.get_running_loop().create_future()

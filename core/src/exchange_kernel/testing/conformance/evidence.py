@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any
 
 from exchange_kernel.reconcile.proof import shows_dead
 from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Outcome, Placed
@@ -15,14 +11,10 @@ from exchange_kernel.testing.conformance.harness import Fault, TruthOrder
 from exchange_kernel.venue import (
     Absent,
     Ack,
-    Fence,
     Found,
     HeightEnd,
-    Money,
     OrderReport,
     Ref,
-    Slot,
-    SlotEnd,
     Spec,
     Ticket,
     TimeEnd,
@@ -136,61 +128,6 @@ async def lost(bench: Bench, placed: Placed, fault: Fault, *, ms: int = 0) -> Ou
     return outcome
 
 
-# plain data -----------------------------------------------------------------------------------------------------
-
-
-def plain(ticket: Ticket) -> str:
-    """A ticket as JSON, as a store keeps it."""
-    ends: list[list[Any]] = []
-    for end in ticket.fence.ends:
-        match end:
-            case TimeEnd(at, clock, slack):
-                ends.append(["time", at, clock, slack])
-            case HeightEnd(last):
-                ends.append(["height", last])
-            case SlotEnd(slot):
-                ends.append(["slot", slot.scope, slot.number])
-    return json.dumps(
-        {
-            "key": ticket.key.hex(),
-            "body": base64.b64encode(ticket.body).decode("ascii"),
-            "codec": ticket.codec,
-            "identity": ticket.identity,
-            "fence": [ticket.fence.repeatable, ends, ticket.fence.authority],
-            "ids": [[vid.kind, vid.value] for vid in ticket.ids],
-            "send_before": ticket.send_before,
-            "outlay": [[money.asset, str(money.amount)] for money in ticket.outlay],
-            "note": ticket.note,
-        }
-    )
-
-
-def rebuilt(text: str) -> Ticket:
-    """The ticket behind :func:`plain`."""
-    data = json.loads(text)
-    repeatable, ends, authority = data["fence"]
-    made: list[TimeEnd | HeightEnd | SlotEnd] = []
-    for kind, *rest in ends:
-        match kind:
-            case "time":
-                made.append(TimeEnd(*rest))
-            case "height":
-                made.append(HeightEnd(*rest))
-            case _:
-                made.append(SlotEnd(Slot(*rest)))
-    return Ticket(
-        bytes.fromhex(data["key"]),
-        base64.b64decode(data["body"]),
-        data["codec"],
-        data["identity"],
-        Fence(repeatable, tuple(made), authority),
-        tuple(VenueId(kind, value) for kind, value in data["ids"]),
-        data["send_before"],
-        tuple(Money(asset, Decimal(amount)) for asset, amount in data["outlay"]),
-        data["note"],
-    )
-
-
 # absence --------------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +149,16 @@ def left(bench: Bench, ticket: Ticket) -> int | None:
     now = bench.clock.now_ms() + bench.opened.clock_offset
     ends = [end.at for end in ticket.fence.ends if isinstance(end, TimeEnd) and end.clock == "venue"]
     return min(ends) - now if ends else None
+
+
+def soon(bench: Bench, placed: Placed, most: int = 1_500) -> int:
+    """How late a request may surely arrive, in the life of a ticket like this attempt's first: ms, up to ``most``."""
+    for end in placed.tickets[0].fence.ends:
+        if isinstance(end, TimeEnd):
+            most = min(most, (end.at - placed.placed_at) // 2)
+        elif isinstance(end, HeightEnd):
+            most = min(most, (bench.opened.horizon or most) // 5)
+    return max(1, most)
 
 
 def delays(bench: Bench, ticket: Ticket) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -80,27 +81,36 @@ async def _within_limit(case: Case, harness: Harness) -> tuple[Status, str]:
         raise AssertionError(f"the case did not end within {LIMIT_S:g} s") from None
 
 
-async def _run(case: Case, harness: Harness) -> tuple[Status, str]:
+async def _run(case: Case, harness: Harness) -> tuple[str, str]:
     await harness.start()
     bench = Bench(harness, case.id)
     try:
-        await bench.ready()
-        lacking = [feature for feature in case.features if not bench.offers(feature)]
-        if lacking:
-            return "unsupported", f"{harness.symbol} does not offer {', '.join(lacking)}"
-        if missing := case.missing(harness):
-            return "missing", missing
-        try:
-            await case.check(bench)
-        except Inapplicable as why:
-            return "unsupported", str(why)
-        await bench.sweep()
-        return "passed", ""
-    finally:
-        try:
+        verdict = await _judge(case, bench)
+    except BaseException:
+        # What the case found is the news; that the session cannot even be closed afterwards is not.
+        with contextlib.suppress(Exception):
             await bench.close()
-        finally:
+        with contextlib.suppress(Exception):
             await harness.stop()
+        raise
+    try:
+        await bench.close()
+    finally:
+        await harness.stop()
+    return verdict
+
+
+async def _judge(case: Case, bench: Bench) -> tuple[str, str]:
+    await bench.ready()
+    lacking = [feature for feature in case.features if not bench.offers(feature)]
+    if lacking:
+        return "unsupported", f"{bench.harness.symbol} does not offer {', '.join(lacking)}"
+    try:
+        await case.check(bench)
+    except Inapplicable as why:
+        return "unsupported", str(why)
+    await bench.sweep()
+    return "passed", ""
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:

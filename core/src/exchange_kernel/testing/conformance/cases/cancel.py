@@ -16,6 +16,7 @@ from exchange_kernel.testing.conformance.evidence import (
     present,
     settled,
     shown,
+    soon,
     told,
 )
 from exchange_kernel.testing.conformance.harness import Fault, TruthOrder
@@ -24,7 +25,6 @@ from exchange_kernel.venue import Cancel, CancelAll, Found, OrderReport, StepRep
 
 HARMLESS = (UnknownTarget, NotSent, RateLimited)
 """How a cancel without effect may fail, where the venue said so."""
-UNDER_WAY_MS = 1_500
 
 
 def _sum(report: OrderReport) -> object:
@@ -133,7 +133,7 @@ async def unknown_target(bench: Bench) -> None:
     if Fault.LATE not in bench.harness.faults:
         return
     placed, before = await bench.ticket_for(bench.harness.resting(2)), await present(bench)
-    await bench.harness.inject(Fault.LATE, ms=UNDER_WAY_MS)
+    await bench.harness.inject(Fault.LATE, ms=soon(bench, placed))
     await bench.send(placed)
     cancel = await bench.cancel(placed)
     if not await born(bench, before):
@@ -177,7 +177,7 @@ async def race(bench: Bench) -> None:
     for share in (2, 1):
         placed, order = await landed(bench, bench.harness.resting(2))
         async with bench.watching() as watch:
-            await bench.harness.inject(Fault.LATE, ms=UNDER_WAY_MS)
+            await bench.harness.inject(Fault.LATE, ms=soon(bench, placed))
             outcome = await bench.cancel(placed)
             await bench.harness.fill(order, order.amount / share)
             report = await bench.ended(placed)
@@ -205,7 +205,7 @@ async def only_when_true(bench: Bench) -> None:
         placed, _ = await landed(bench)
         async with bench.watching():
             if fault is not None:
-                await bench.harness.inject(fault, ms=UNDER_WAY_MS if fault is Fault.LATE else 0)
+                await bench.harness.inject(fault, ms=soon(bench, placed) if fault is Fault.LATE else 0)
             outcome = await bench.cancel(placed)
             if fault in (Fault.REQUEST_LOST, Fault.UNAVAILABLE):
                 await bench.harness.clear()

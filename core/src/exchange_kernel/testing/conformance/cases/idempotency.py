@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from decimal import Decimal
 
-from exchange_kernel.errors import InvalidOrder, NoEffect
 from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Placed
+from exchange_kernel.testing.conformance.copies import copy_makes_nothing, copy_of_an_amendment, repeatable
 from exchange_kernel.testing.conformance.evidence import (
     LONGEST_WAIT_MS,
     MARGIN_MS,
-    Ids,
     adopt,
     astray,
     blind,
@@ -21,18 +16,17 @@ from exchange_kernel.testing.conformance.evidence import (
     landed,
     left,
     pass_by,
-    plain,
     present,
-    rebuilt,
     settled,
     shown,
     watch_over,
 )
 from exchange_kernel.testing.conformance.harness import Fault
+from exchange_kernel.testing.conformance.keys import alike
+from exchange_kernel.testing.conformance.plain import plain, rebuilt
 from exchange_kernel.testing.conformance.registry import case
-from exchange_kernel.value import revised
+from exchange_kernel.testing.conformance.wire import each_fault, refused_for_its_time, rehearsed
 from exchange_kernel.venue import (
-    FOREVER,
     Amend,
     Burn,
     Cancel,
@@ -42,9 +36,7 @@ from exchange_kernel.venue import (
     Key,
     OrderReport,
     Place,
-    Prep,
     Slot,
-    Spec,
     Ticket,
 )
 
@@ -54,33 +46,13 @@ AGES_MS = (120_000, DAY_MS + 3_600_000, 45 * DAY_MS)
 """Past every memory a venue is known to have: minutes, a day, a month."""
 
 
-def _repeatable(placed: Placed) -> Ticket:
-    """The attempt's ticket. Raises Inapplicable where its fence does not allow copies: then nobody sends any."""
-    if not placed.ticket.fence.repeatable:
-        raise Inapplicable("tickets are not repeatable here: the kernel sends each once")
-    return placed.ticket
-
-
-async def _copy_makes_nothing(bench: Bench, placed: Placed, ticket: Ticket, before: Ids, when: str) -> None:
-    """Send a copy, as far as its time allows, and see that the venue has no order more."""
-    if bench.clock.now_ms() <= ticket.send_before:
-        await bench.send(placed, ticket)
-    await settled(bench)
-    fresh = await adopt(bench, placed, before)
-    bench.expect(
-        not fresh,
-        f"a copy of a ticket, {when}, made {fresh!r}; its fence {ticket.fence!r} promises that copies are harmless "
-        "at any time: a key remembered for a while, or only while the order is open, is not repeatable",
-    )
-
-
 @case("IDEM-01", "a ticket sent again makes a second order only where its fence says so", grade="bronze", rule="rule 7")
 async def again(bench: Bench) -> None:
     """The kernel repeats what is declared repeatable; if that is not true, every lost answer doubles an order."""
     placed, _ = await landed(bench)
     ticket, before = placed.ticket, await present(bench)
     for _ in range(3 if ticket.fence.repeatable else 0):
-        await _copy_makes_nothing(bench, placed, ticket, before, "while its order is open")
+        await copy_makes_nothing(bench, placed, ticket, before, "while its order is open")
 
 
 @case("IDEM-02", "ten copies sent at once make one order", grade="bronze", rule="rule 7")
@@ -89,7 +61,7 @@ async def at_once(bench: Bench) -> None:
     for spec in (bench.harness.resting(), bench.harness.crossing(2)):
         before = await present(bench)
         placed = await bench.ticket_for(spec)
-        _repeatable(placed)
+        repeatable(placed)
         await asyncio.gather(*(bench.send(placed) for _ in range(10)))
         await settled(bench)
         orders = await adopt(bench, placed, before)
@@ -182,7 +154,7 @@ async def prepare_sends_nothing(bench: Bench) -> None:
     orders, changes = await bench.harness.truth(), await bench.harness.changes()
     for command in commands:
         for dry in (True, False):
-            ticket = await _rehearsed(bench, command, dry=dry)
+            ticket = await rehearsed(bench, command, dry=dry)
             name = f"prepare({type(command).__name__}, dry={dry})"
             if isinstance(ticket, Ticket) and dry:
                 bench.expect(not ticket.body, f"{name}: a dry ticket is not signed and has no body, not {ticket!r}")
@@ -190,23 +162,6 @@ async def prepare_sends_nothing(bench: Bench) -> None:
             bench.expect(await bench.harness.changes() == changes, f"{name} sent a change to the venue")
             now = await bench.harness.truth()
             bench.expect(list(now) == list(orders), f"{name} changed the venue from {orders!r} to {now!r}")
-
-
-async def _rehearsed(bench: Bench, command: Command, *, dry: bool = False) -> object:
-    """What ``prepare`` answers; the numbers it takes are nobody's. None where it refuses."""
-    taken = 0
-
-    def take(scope: str) -> Slot:
-        nonlocal taken
-        taken += 1
-        floor = next(each.floor for each in bench.opened.scopes if each.name == scope)
-        return Slot(scope, floor + 500 + taken)
-
-    prep = Prep(bench.clock.now_ms(), FOREVER, take, dry=dry)
-    try:
-        return await bench.ask(bench.adapter.prepare(command, prep))
-    except (NoEffect, InvalidOrder):
-        return None
 
 
 @case(
@@ -221,10 +176,10 @@ async def client_ids(bench: Bench) -> None:
     spec = bench.adapter.check(bench.harness.resting()).spec
     made: dict[object, Key] = {}
     base = bench.key()
-    alike = _alike(base)
-    keys = [base, *alike, *(bench.key() for _ in range(MANY_KEYS))]
+    near = alike(base)
+    keys = [base, *near, *(bench.key() for _ in range(MANY_KEYS))]
     for key in keys:
-        ticket = await _rehearsed(bench, Place(key, spec))
+        ticket = await rehearsed(bench, Place(key, spec))
         bench.expect(isinstance(ticket, Ticket), f"prepare gave no ticket for the key {key.hex()}: {ticket!r}")
         assert isinstance(ticket, Ticket)
         bench.expect(ticket.key == key, f"the ticket's key is {ticket.key.hex()}, the command's was {key.hex()}")
@@ -233,7 +188,7 @@ async def client_ids(bench: Bench) -> None:
                 made.setdefault(vid, key) == key, f"{vid!r} stands for two keys: {made[vid].hex()} and {key.hex()}"
             )
     attempts = []
-    for number, key in enumerate((b"\x00" * 16, b"\xff" * 16, base, *alike[:9])):
+    for number, key in enumerate((b"\x00" * 16, b"\xff" * 16, base, *near[:9])):
         placed = await bench.ticket_for(bench.harness.resting(number + 1), key=key)
         outcome = await bench.send(placed)
         bench.expect(
@@ -254,19 +209,6 @@ async def client_ids(bench: Bench) -> None:
         )
 
 
-def _alike(base: Key) -> list[Key]:
-    """Keys that differ from ``base`` in as little as keys can: in each bit, in the case of letters, in their order.
-
-    The first nine are those most easily mixed up."""
-    number = int.from_bytes(base, "big")
-    bits = (0, 127, 64, 63, 120, 7, 31, 96)
-    flips = [number ^ (1 << bit) for bit in (*bits, *(each for each in range(128) if each not in bits))]
-    flipped = [flip.to_bytes(16, "big") for flip in flips]
-    folded = base64.b64decode(base64.b64encode(base[:15]).swapcase()) + base[15:]
-    signs = [b"\xfb\xef\xbe" * 5 + base[:1], b"\xff\xff\xff" * 5 + base[:1]]  # "++++…" and "////…"
-    return [*flipped[:8], folded, *flipped[8:], *signs, base[1:] + base[:1], bytes(reversed(base))]
-
-
 @case(
     "IDEM-07",
     "a repeatable ticket sent again after its order has ended orders nothing",
@@ -281,14 +223,14 @@ async def after_the_end(bench: Bench) -> None:
         return
     before = await present(bench)
     for _ in range(2):
-        await _copy_makes_nothing(bench, filled, ticket, before, "after its order had filled")
+        await copy_makes_nothing(bench, filled, ticket, before, "after its order had filled")
     canceled, _ = await landed(bench, bench.harness.resting(2))
     ticket = canceled.ticket
     await bench.cancel(canceled)
     await settled(bench)
     before = await present(bench)
     for _ in range(2):
-        await _copy_makes_nothing(bench, canceled, ticket, before, "after its order was cancelled")
+        await copy_makes_nothing(bench, canceled, ticket, before, "after its order was cancelled")
     # At once, without the pause in which a venue may go on remembering: the copy is on its way when the order fills.
     quick = await bench.ticket_for(bench.harness.crossing(3))
     before = await present(bench)
@@ -299,89 +241,23 @@ async def after_the_end(bench: Bench) -> None:
     bench.expect(len(orders) == 1, f"a repeatable ticket that fills at once, sent twice, made {orders!r}")
 
 
-async def _one_request(bench: Bench, fault: Fault | None, times: int, cancel: bool) -> None:
-    what = f"submit of {'a cancel' if cancel else 'an order'} under {times} x {fault}" if fault else "submit"
-    executed = fault not in (Fault.REQUEST_LOST, Fault.RATE_LIMIT, Fault.UNAVAILABLE)
-    placed = (await landed(bench))[0] if cancel else await bench.ticket_for(bench.harness.resting())
-    if cancel:
-        placed.tickets.append(await bench.prepare(Cancel(bench.key(), bench.ref(placed))))
-    before = await present(bench)
-    changes = await bench.harness.changes()
-    if fault is not None:
-        await bench.harness.inject(fault, times=times, ms=500 if fault in (Fault.RATE_LIMIT, Fault.LATE) else 0)
-    outcome = await bench.send(placed)
-    await bench.clock.sleep(2)
-    await bench.harness.clear()
-    await settled(bench)
-    made, sent = len(await adopt(bench, placed, before)), await bench.harness.changes() - changes
-    bench.expect(
-        sent <= 1,
-        f"{what} made {sent} requests: one request per submit, no retry, no redirect, nothing signed anew (rule 5)",
-    )
-    bench.expect(cancel or made == int(executed), f"{what}: the venue has {made} orders of it; submit {shown(outcome)}")
-    if cancel:
-        live = any(order.live for order in await bench.truth(placed))
-        bench.expect(live != executed, f"{what}: the order is live: {live}; submit {shown(outcome)}")
-
-
-@case(
-    "IDEM-08",
-    "one submit is one request, whatever comes back",
-    grade="silver",
-    rule="rule 5",
-    needs=(
-        Fault.REQUEST_LOST,
-        Fault.ANSWER_LOST,
-        Fault.ERROR_AFTER,
-        Fault.UNAVAILABLE,
-        Fault.GARBLED,
-        Fault.RATE_LIMIT,
-        Fault.LATE,
-    ),
+FAULTS = (
+    Fault.REQUEST_LOST,
+    Fault.ANSWER_LOST,
+    Fault.ERROR_AFTER,
+    Fault.UNAVAILABLE,
+    Fault.GARBLED,
+    Fault.RATE_LIMIT,
+    Fault.LATE,
 )
+
+
+@case("IDEM-08", "one submit is one request, whatever comes back", grade="silver", rule="rule 5", needs=FAULTS)
 async def one_request(bench: Bench) -> None:
     """HTTP libraries retry by themselves; a retried order is two orders, and nobody sees the first."""
-    for cancel in (False, True):
-        await _one_request(bench, None, 1, cancel)
-        for fault in (
-            Fault.REQUEST_LOST,
-            Fault.ANSWER_LOST,
-            Fault.ERROR_AFTER,
-            Fault.UNAVAILABLE,
-            Fault.GARBLED,
-            Fault.RATE_LIMIT,
-            Fault.LATE,
-        ):
-            for times in (1, 4):
-                async with _without_gaps(bench):
-                    await _one_request(bench, fault, times, cancel)
+    await each_fault(bench, FAULTS, cancel=False)
     if bench.harness.offers("skew"):
-        await _refused_for_its_time(bench)
-
-
-async def _refused_for_its_time(bench: Bench) -> None:
-    """Made by a clock that is off: whatever the venue says to that, nothing is stamped and signed anew."""
-    await bench.harness.skew(3_600_000)
-    placed, before = await bench.ticket_for(bench.harness.resting()), await present(bench)
-    changes = await bench.harness.changes()
-    outcome = await bench.send(placed)
-    await bench.clock.sleep(2)
-    await settled(bench)
-    sent, made = await bench.harness.changes() - changes, len(await adopt(bench, placed, before))
-    bench.expect(sent <= 1, f"submit of an order made by a clock that is off made {sent} requests (rule 5)")
-    bench.expect(
-        made == 0 or (made == 1 and outcome.effect != "none"),
-        f"an order made by a clock that is off: submit {shown(outcome)}; the venue has {made} orders of it",
-    )
-    await bench.harness.skew(-3_600_000)
-
-
-@asynccontextmanager
-async def _without_gaps(bench: Bench) -> AsyncIterator[None]:
-    """Afterwards every number is used, also that of a ticket which was lost."""
-    yield
-    await bench.sweep()
-    await settled(bench)
+        await refused_for_its_time(bench)
 
 
 @case("IDEM-09", "what is ordered is in the ticket; submit adds nothing", grade="bronze", rule="rule 2, rule 18")
@@ -432,7 +308,7 @@ async def long_after(bench: Bench) -> None:
         (bench.harness.resting(3), "after its order was cancelled"),
     ):
         placed = await bench.ticket_for(spec)
-        attempts.append((placed, _repeatable(placed), when))
+        attempts.append((placed, repeatable(placed), when))
         await bench.send(placed)
         await bench.harness.inject(Fault.LATE, ms=4_000)
         await bench.send(placed)  # on its way until all of this is long over
@@ -447,7 +323,7 @@ async def long_after(bench: Bench) -> None:
         await pass_by(bench, age)
         await bench.clock.sleep(4)
         for attempt, copy, when in attempts:
-            await _copy_makes_nothing(bench, attempt, copy, before, f"{age} ms later, {when},")
+            await copy_makes_nothing(bench, attempt, copy, before, f"{age} ms later, {when},")
 
 
 @case(
@@ -471,35 +347,7 @@ async def copies_of_changes(bench: Bench) -> None:
         await settled(bench)
     bench.expect((await bench.one(other)) == order, f"a copy of another order's cancel changed {order!r}")
     if bench.offers("amend_down"):
-        await _copy_of_an_amendment(bench)
-
-
-async def _copy_of_an_amendment(bench: Bench) -> None:
-    """Two amendments, then a copy of the first: the second stands."""
-    placed, _ = await landed(bench, bench.harness.resting(6))
-    spec = placed.spec
-    made: list[Ticket] = []
-    for part in (Decimal("0.5"), Decimal("0.333333333333")):
-        wanted = bench.adapter.check(_part(spec, part), spec).spec
-        ticket = await bench.prepare(Amend(bench.key(), bench.ref(placed), wanted))
-        placed.tickets.append(ticket)
-        made.append(ticket)
-        await bench.send(placed, ticket)
-        await settled(bench)
-    amount = (await bench.found(placed)).amount
-    if not made[0].fence.repeatable or bench.clock.now_ms() > made[0].send_before:
-        return
-    await bench.send(placed, made[0])
-    await settled(bench)
-    now = (await bench.found(placed)).amount
-    bench.expect(
-        now == amount,
-        f"a copy of an older amendment, whose fence {made[0].fence!r} allows copies, made {amount} into {now}",
-    )
-
-
-def _part(spec: Spec, part: Decimal) -> Spec:
-    return revised(spec, amount=spec.amount * part)
+        await copy_of_an_amendment(bench)
 
 
 @case(
@@ -527,3 +375,11 @@ async def life_in_the_body(bench: Bench) -> None:
             under_way.append(await astray(bench, placed.spec, max(1, ms), placed))
     bench.expect(under_way, "the tickets were too old before the first could be sent")
     await watch_over(bench, under_way, every_ms=100)
+
+
+@case(
+    "IDEM-13", "one submit of a cancel is one request, whatever comes back", grade="silver", rule="rule 5", needs=FAULTS
+)
+async def one_cancel(bench: Bench) -> None:
+    """A cancel that is repeated behind the kernel's back hits whatever has that id by then."""
+    await each_fault(bench, FAULTS, cancel=True)

@@ -143,12 +143,13 @@ async def check_is_pure(bench: Bench) -> None:
     specs += list(off_grid(bench, bench.market))[:10]
     if bench.offers("market"):
         specs.append(revised(specs[0], limit=None))
+    before = [repr(spec) for spec in specs]
     with deeds() as done:
         for spec in specs:
             _outcome(bench, spec)
     bench.expect(not done, f"check() does more than compute: {', '.join(sorted(set(done)))}")
     await _expect_no_requests(bench, specs)
-    before, tasks, changes = [repr(spec) for spec in specs], asyncio.all_tasks(), await bench.harness.changes()
+    tasks, changes = asyncio.all_tasks(), await bench.harness.changes()
     first = [_outcome(bench, spec) for spec in specs]
     for _ in range(3):
         for spec, was in reversed(list(zip(specs, first, strict=True))):
@@ -181,7 +182,7 @@ async def check_is_pure(bench: Bench) -> None:
 def _preview(bench: Bench, spec: Spec) -> Preview | None:
     """What check() says, or None where it refuses by name."""
     try:
-        preview = bench.adapter.check(spec)
+        preview = bench.adapter.check(revised(spec))  # a copy: what it is compared with stays as it is
     except InvalidOrder as error:
         bench.seen.append(error)
         return None

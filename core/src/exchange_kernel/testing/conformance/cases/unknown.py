@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 
 from exchange_kernel.errors import InvalidOrder, NoEffect, Unavailable, Unsupported
 from exchange_kernel.reconcile.proof import shows_dead
 from exchange_kernel.schema import AmountType, Side
-from exchange_kernel.testing.conformance.bench import PATIENCE_S, Bench, Inapplicable, Placed
+from exchange_kernel.testing.conformance.bench import PATIENCE_S, Bench, Inapplicable
 from exchange_kernel.testing.conformance.evidence import (
     LONGEST_WAIT_MS,
-    Ids,
     adopt,
     astray,
     blind,
@@ -30,7 +28,8 @@ from exchange_kernel.testing.conformance.evidence import (
     strays,
     watch_over,
 )
-from exchange_kernel.testing.conformance.harness import Fault, TruthOrder
+from exchange_kernel.testing.conformance.harness import Fault
+from exchange_kernel.testing.conformance.recovery import names, recovered, try_look
 from exchange_kernel.testing.conformance.registry import case
 from exchange_kernel.value import revised
 from exchange_kernel.venue import (
@@ -38,12 +37,9 @@ from exchange_kernel.venue import (
     Absent,
     Found,
     HeightEnd,
-    Lookup,
-    OrderReport,
     Place,
     Ref,
     Spec,
-    Ticket,
     TimeEnd,
     Unsure,
 )
@@ -55,54 +51,12 @@ READS = 6
 """A lookup of so many requests is tested with each of them failing."""
 
 
-def _names(answer: Lookup | None, order: TruthOrder, others: Sequence[TruthOrder] = ()) -> bool:
-    """Does a lookup's answer show this order of the venue? ``others`` may share some of its ids."""
-    reports: Sequence[object] = answer.reports if isinstance(answer, Found) else ()
-    own = set(order.ids) - {vid for other in others if other is not order for vid in other.ids}
-    return any(isinstance(r, OrderReport) and {r.id, *r.links} & (own or set(order.ids)) for r in reports)
-
-
-async def _recovered(bench: Bench, placed: Placed, before: Ids, what: str) -> None:
-    """After ``what``, a kernel that has only the ticket finds the venue's one order, as it is there."""
-    await settled(bench)
-    orders = await adopt(bench, placed, before)
-    bench.expect(len(orders) == 1, f"{what}: the venue has {len(orders)} orders, not one")
-    order = orders[0]
-    if not bench.offers("find_by_key"):
-        answer = await bench.ask(bench.adapter.lookup(blind(placed)))
-        bench.expect(
-            not isinstance(answer, Absent) or not shows_dead(blind(placed), answer, bench.opened),
-            f"{what}: the order is at the venue, and {answer!r} proves that it cannot be",
-        )
-        if isinstance(answer, Unsure) and answer.candidates:
-            bench.expect(
-                any({r.id, *r.links} & set(order.ids) for r in answer.candidates),
-                f"{what}: the order at the venue is not among the candidates {answer.candidates!r}",
-            )
-        return
-
-    async def there() -> bool:
-        answer = await bench.ask(bench.adapter.lookup(blind(placed)))
-        if isinstance(answer, Absent) and shows_dead(blind(placed), answer, bench.opened):
-            bench.fail(f"{what}: the order is at the venue as {order!r}, and {answer!r} proves that it cannot be")
-        return _names(answer, order)
-
-    await bench.until(there, f"{what}: lookup by the key alone shows {order!r}")
-    report = await bench.found(placed)
-    done = report.filled.base + report.tentative.base
-    bench.expect(report.key == placed.key, f"the report's key is {report.key!r}, the attempt's is {placed.key!r}")
-    bench.expect(
-        done == order.filled_base and report.status.terminal == (not order.live),
-        f"{what}: lookup says {report.status.value}, {done} filled; the venue has {order!r}",
-    )
-
-
 async def _each(bench: Bench, fault: Fault, what: str) -> None:
     """A resting and a trading order, each sent under the fault, which executes it; both are recovered."""
     for spec in (bench.harness.resting(), bench.harness.crossing(2)):
         placed, before = await bench.ticket_for(spec), await present(bench)
         expect_unknown(bench, await lost(bench, placed, fault), what)
-        await _recovered(bench, placed, before, what)
+        await recovered(bench, placed, before, what)
 
 
 @case(
@@ -126,7 +80,7 @@ async def answer_lost(bench: Bench) -> None:
         return not any(order.live for order in await bench.truth(placed))
 
     await bench.until(over, "the cancelled order ends at the venue")
-    await _recovered(bench, placed, before, "the answer was lost, then the order was cancelled")
+    await recovered(bench, placed, before, "the answer was lost, then the order was cancelled")
 
 
 @case(
@@ -236,11 +190,11 @@ async def source_fails(bench: Bench) -> None:
         ref = blind(placed) if bench.offers("find_by_key") else bench.ref(placed)
         for failing in range(READS):
             await bench.harness.inject(Fault.READ_FAILS, after=failing)
-            answer = await _try(bench, ref)
+            answer = await try_look(bench, ref)
             await bench.harness.clear()
             what = f"request {failing + 1} of a lookup failed, and it answered {answer!r}"
             bench.expect(not isinstance(answer, Absent), f"{what}, though the venue has {order!r}")
-            bench.expect(not isinstance(answer, Found) or _names(answer, order), f"{what}, without {order!r}")
+            bench.expect(not isinstance(answer, Found) or names(answer, order), f"{what}, without {order!r}")
         await bench.harness.inject(Fault.READ_FAILS, times=1_000_000)
         await bench.raises(Unavailable, bench.adapter.lookup(ref), "lookup, every read failing")
         await bench.raises(Unavailable, bench.adapter.open_orders(None), "open_orders, every read failing")
@@ -250,27 +204,18 @@ async def source_fails(bench: Bench) -> None:
     # Nothing to find: a source that failed, and was not asked again, proves no absence.
     never = blind(await bench.ticket_for(bench.harness.resting(9)))
     began = await bench.harness.requests()
-    await _try(bench, never)
+    await try_look(bench, never)
     whole = await bench.harness.requests() - began
     for failing in range(whole):
         await bench.harness.inject(Fault.READ_FAILS, after=failing)
         began = await bench.harness.requests()
-        answer = await _try(bench, never)
+        answer = await try_look(bench, never)
         asked = await bench.harness.requests() - began
         await bench.harness.clear()
         bench.expect(
             not (isinstance(answer, Absent) and asked <= whole),
             f"request {failing + 1} of {whole} of a lookup failed and was not repeated; it answered {answer!r}",
         )
-
-
-async def _try(bench: Bench, ref: Ref) -> Lookup | None:
-    """One lookup's answer, None where it is Unavailable."""
-    try:
-        answer: Lookup = await bench.ask(bench.adapter.lookup(ref))
-    except Unavailable:
-        return None
-    return answer
 
 
 @case(
@@ -291,7 +236,9 @@ async def watermark_first(bench: Bench) -> None:
     if not placed.ticket.fence.ends:
         return
     # While one request of the lookup is on its way, the order arrives: before it, what was searched did not show it.
-    rest = left(bench, await _fresh(bench))
+    fresh = await bench.ticket_for(bench.harness.resting(3))
+    rest = left(bench, fresh.ticket)
+    await bench.send(fresh)
     span = min(bench.opened.horizon or 3_000, LONGEST_WAIT_MS)
     moments = [rest - bench.opened.clock_error - 1] if rest is not None else [span // 2, span * 7 // 10]
     for ms in moments:
@@ -305,19 +252,13 @@ async def watermark_first(bench: Bench) -> None:
             await judge(bench, [stray])
 
 
-async def _fresh(bench: Bench) -> Ticket:
-    """A ticket made now, which is also sent: no number is left out."""
-    placed, _ = await landed(bench)
-    return placed.ticket
-
-
 async def _reads(bench: Bench) -> int:
     """How many requests a lookup is that finds nothing."""
     if not bench.harness.offers("requests"):
         return 4
     nobody = Ref(bench.key(), bench.harness.symbol, bench.harness.resting(), bench.clock.now_ms())
     began = await bench.harness.requests()
-    await _try(bench, nobody)
+    await try_look(bench, nobody)
     return max(1, await bench.harness.requests() - began)
 
 
@@ -341,7 +282,7 @@ async def several(bench: Bench) -> None:
             continue
         for ref in (blind(placed), bench.ref(placed)) if bench.offers("find_by_key") else (bench.ref(placed),):
             answer = await bench.ask(bench.adapter.lookup(ref))
-            hidden = [order for order in orders if not _names(answer, order, orders)]
+            hidden = [order for order in orders if not names(answer, order, orders)]
             bench.expect(not hidden, f"two orders answer to one attempt; the lookup shows {answer!r}, not {hidden!r}")
         return
     raise Inapplicable("this venue takes no second order under one key")
@@ -433,7 +374,7 @@ async def forgotten(bench: Bench) -> None:
     for ms in (kept, DAY_MS, 400 * DAY_MS) if kept < FOREVER else (DAY_MS, 400 * DAY_MS):
         await pass_by(bench, ms + 1_000)
         for ref in (blind(placed), bench.ref(placed)):
-            answer = await _try(bench, ref)
+            answer = await try_look(bench, ref)
             bench.expect(
                 not isinstance(answer, Absent) or answer.since > placed.placed_at,
                 f"the order was placed at {placed.placed_at} and cancelled. Later lookup answers {answer!r}: with that "

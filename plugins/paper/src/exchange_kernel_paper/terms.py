@@ -89,7 +89,8 @@ class VenueTerms:
         partial: dict[str, str] = {}
         if self.client_ids:
             native.append("find_by_key")
-        native += ["fills_final_at_once", "cancel_free"] if not self.ledger else []
+        native += ["cancel_free"] if not self.ledger else []
+        native += ["fills_final_at_once"] if not self.ledger or not self.finality else []
         if self.amends != "off":
             native.append("amend_down")
         if self.amends == "full":

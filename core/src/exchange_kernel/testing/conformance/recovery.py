@@ -36,6 +36,8 @@ async def recovered(bench: Bench, placed: Placed, before: Ids, what: str) -> Non
                 any({r.id, *r.links} & set(order.ids) for r in answer.candidates),
                 f"{what}: the order at the venue is not among the candidates {answer.candidates!r}",
             )
+        known = await bench.look(placed)
+        bench.expect(names(known, order), f"{what}: its ids are known, the venue has {order!r}; lookup: {known!r}")
         return
 
     async def there() -> bool:

@@ -81,7 +81,7 @@ async def _within_limit(case: Case, harness: Harness) -> tuple[Status, str]:
         raise AssertionError(f"the case did not end within {LIMIT_S:g} s") from None
 
 
-async def _run(case: Case, harness: Harness) -> tuple[str, str]:
+async def _run(case: Case, harness: Harness) -> tuple[Status, str]:
     await harness.start()
     bench = Bench(harness, case.id)
     try:
@@ -100,7 +100,7 @@ async def _run(case: Case, harness: Harness) -> tuple[str, str]:
     return verdict
 
 
-async def _judge(case: Case, bench: Bench) -> tuple[str, str]:
+async def _judge(case: Case, bench: Bench) -> tuple[Status, str]:
     await bench.ready()
     lacking = [feature for feature in case.features if not bench.offers(feature)]
     if lacking:

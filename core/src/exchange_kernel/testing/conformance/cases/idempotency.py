@@ -267,14 +267,16 @@ async def as_prepared(bench: Bench) -> None:
     placed = await bench.ticket_for(bench.harness.resting(2))
     # The world moves on between the commit and the send: other orders, another look at the markets, time.
     await bench.adapter.markets()
-    others = [] if bench.opened.scopes else [await bench.put(bench.harness.crossing(3))]
+    other = await bench.ticket_for(bench.harness.crossing(3))
+    if not bench.opened.scopes:
+        await bench.send(other)
     await bench.adapter.account()
     spare = min(placed.ticket.send_before - bench.clock.now_ms(), 5_000)
     await bench.clock.sleep(max(0, spare - 150) * 0.9 / 1000)
     outcome = await bench.send(placed)
     bench.expect(outcome.effect == "done", f"a ticket sent in time: submit {shown(outcome)}")
     await settled(bench)
-    known = {vid for other in others for vid in other.ids}
+    known = {vid for order in await bench.truth(other) for vid in order.ids}
     orders = [order for order in await born(bench, before) if not known & set(order.ids)]
     placed.ids += [vid for order in orders for vid in order.ids]
     bench.expect(len(orders) == 1, f"a ticket made {len(orders)} orders")

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
 import h11
 import pytest
 
-from core.tests.testing.wires import (
+from core.tests.testing.venue import (
     Answer,
-    Client,
     Got,
-    Lost,
     Upstream,
-    ask,
-    client,
     client_tls,
     raw_server,
+)
+from core.tests.testing.wires import (
+    Client,
+    Lost,
+    ask,
+    client,
     run,
 )
 from exchange_kernel.testing.faults import Counts, Ending, Fate, FaultProxy, ProxyError
@@ -518,7 +521,7 @@ async def ended(each: Client) -> bool:
 
 
 def test_connections_can_be_refused_and_accepted_again() -> None:
-    """While it refuses, a client meets "connection refused" on the same port; open connections live on."""
+    """While it refuses, a client meets "connection refused" and nobody gets its port; open connections live on."""
 
     async def scenario() -> None:
         async with Upstream() as upstream, FaultProxy(upstream.url) as proxy, client(proxy.url) as old:
@@ -527,6 +530,8 @@ def test_connections_can_be_refused_and_accepted_again() -> None:
             await proxy.refuse_connections()
             with pytest.raises(ConnectionRefusedError):
                 await ask(proxy.url, "GET", "/")
+            with socket.socket() as thief, pytest.raises(OSError, match="in use"):
+                thief.bind(("127.0.0.1", proxy.port))
             assert (await old.ask("GET", "/")).status == 200
             await proxy.accept_connections()
             await proxy.accept_connections()

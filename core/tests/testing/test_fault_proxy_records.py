@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from core.tests.testing.wires import Lost, Upstream, ask, run
+from core.tests.testing.venue import (
+    Upstream,
+)
+from core.tests.testing.wires import (
+    Lost,
+    ask,
+    run,
+)
 from exchange_kernel.testing import faults
 from exchange_kernel.testing.faults import Counts, Direction, Ending, Fate, FaultProxy, FrameKind
 
@@ -227,7 +234,7 @@ def test_enumerations_may_be_given_by_name() -> None:
     proxy = FaultProxy("http://127.0.0.1:9")
 
     assert proxy.frames(direction=Direction("TO_CLIENT"), kind=FrameKind("PING")) == []
-    assert all(member.value == member.name for kind in (Direction, FrameKind, Ending, Fate) for member in kind)  # type: ignore[attr-defined]
+    assert all(member.value == member.name for kind in (Direction, FrameKind, Ending, Fate) for member in kind)
     assert repr(proxy.drop_request(times=2)) == "<Fault drop_request: 0 hits, 2 left>"
 
 

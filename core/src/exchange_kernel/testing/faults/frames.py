@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, Opcode, ParseFailed
 
@@ -61,7 +61,7 @@ class FrameReader:
         self._protocol = FrameProtocol(client=not from_client, extensions=[])
         self._units: deque[Unit] = deque()
         self._fragments: list[str | bytes] = []
-        self._pieces: list[str | bytes] = []
+        self._pieces: list[Any] = []  # of one fragment: all str or all bytes
         self._size = 0
         self._failed: Malformed | None = None
 
@@ -120,7 +120,7 @@ class FrameReader:
             raise Malformed(f"a message of more than {limit} bytes", CloseReason.MESSAGE_TOO_BIG)
         self._pieces.append(piece)
         if frame.frame_finished:
-            self._fragments.append("".join(self._pieces) if kind is FrameKind.TEXT else b"".join(self._pieces))  # type: ignore[arg-type]
+            self._fragments.append(type(piece)().join(self._pieces))
             self._pieces = []
         if frame.message_finished:
             self._units.append(Unit(kind, tuple(self._fragments)))

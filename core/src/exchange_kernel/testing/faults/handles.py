@@ -90,9 +90,10 @@ class Fault:
         self._left -= 1
         return True
 
-    def hit(self, record: RequestRecord | FrameRecord) -> None:
-        """It acted on this one."""
-        record.faults += (self.name,)
+    def hit(self, *records: RequestRecord | FrameRecord) -> None:
+        """It acted once, on this one or on these together."""
+        for record in records:
+            record.faults += (self.name,)
         self.hits += 1
         self._signal.notify()
 

@@ -55,7 +55,6 @@ class Log:
     def complete(self, record: RequestRecord, body: bytes) -> None:
         """A request's body is complete."""
         record.body_size, record.body_sha256, record.rpc = len(body), digest(body), rpc_methods(body)
-        self.changed.notify()
 
     def decide(self, record: RequestRecord, fate: Fate) -> None:
         """Say what became of a request, or how far it got."""
@@ -83,7 +82,7 @@ class Log:
 
     def arrived(self) -> list[RequestRecord]:
         """The requests that are complete, or never will be."""
-        return [record for record in self.requests if record.body_sha256 or record.fate is not Fate.ARRIVING]
+        return [record for record in self.requests if record.fate is not Fate.ARRIVING]
 
     def count(self, holds: Callable[[RequestRecord], bool]) -> Counts:
         """How many requests got how far."""

@@ -18,7 +18,7 @@ _KEY_LENGTH: Final = 16  # shorter path segments of an upstream's address are wo
 class Fate(StrEnum):
     """What became of a request. Set before the client can see the effect, so that a test may read it right after."""
 
-    ARRIVING = "ARRIVING"  # its head is here, and nothing is decided
+    ARRIVING = "ARRIVING"  # its head is here; it waits for its body, or for a connection to the upstream
     INCOMPLETE = "INCOMPLETE"  # the client went away before its body was complete: never forwarded
     MALFORMED = "MALFORMED"  # not a request this proxy can carry: answered 4xx or 501, never forwarded
     WAITING = "WAITING"  # complete; held or delayed before the upstream is asked

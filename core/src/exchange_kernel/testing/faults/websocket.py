@@ -61,7 +61,7 @@ class Side:
         self.link.send(self.frames.wire(unit))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Group:
     """Frames waiting to be forwarded in another order."""
 
@@ -129,26 +129,28 @@ class Relay:
 
     async def _pump(self, source: Side, target: Side) -> None:
         """Forward what comes from one side until it ends."""
-        group: list[_Group] = []
+        groups: list[_Group] = []
         while True:
             try:
                 unit = await source.unit(self._max_body)
             except Malformed as malformed:
+                if self._silent:
+                    return await _forever() if source is self._upstream else None
                 self.cut(Cut(malformed.code, str(malformed), Ending.CLOSE))
                 return await _forever()
             if unit is None:
                 if self._silent and source is self._upstream:
                     return await _forever()  # nobody tells the client
                 if not self._silent:
-                    self._flush(group, target)
+                    self._flush(groups, target)
                 return None
-            await self._forward(unit, source, target, group)
+            await self._forward(unit, source, target, groups)
             if self._cut.done():
                 return await _forever()
             with contextlib.suppress(OSError):  # the other pump sees the end
                 await target.link.drain()
 
-    async def _forward(self, unit: Unit, source: Side, target: Side, group: list[_Group]) -> None:
+    async def _forward(self, unit: Unit, source: Side, target: Side, groups: list[_Group]) -> None:
         """Forward one frame or message, unless something is to go wrong with it."""
         rpc = self._rpc(unit, source.direction)
         record = self._log.frame(self._handshake, source.direction, unit.kind, unit.payload, rpc)
@@ -156,29 +158,28 @@ class Relay:
             return self._decide(record, FrameFate.SILENCED)
         seen = SeenFrame(record, self.path, unit.data)
         delay = self._faults.take(seen, DELAYS)
-        fault = None
-        if not (group and group[0].fault.matches(seen)):
-            fault = self._faults.take(seen, ACTIONS)
+        gathering = next((group for group in groups if group.fault.matches(seen)), None)
+        fault = self._faults.take(seen, ACTIONS) if gathering is None else None
         if delay is not None:
             delay.hit(record)
             await self._clock.sleep(delay.action.seconds)
             if self._silent:
                 return self._decide(record, FrameFate.SILENCED)
         if unit.kind is FrameKind.CLOSE:
-            self._flush(group, target)
-        if fault is None and group and group[0].fault.matches(seen):
-            return self._gather(unit, record, target, group)
+            self._flush(groups, target)
+        if fault is not None and isinstance(fault.action, ReorderFrames):
+            gathering = _Group(fault, [])
+            groups.append(gathering)
+        if gathering is not None:
+            return self._gather(unit, record, target, gathering, groups)
         if fault is None:
             return self._send(unit, record, target, FrameFate.FORWARDED)
-        return self._spoil(unit, record, target, group, fault)
+        return self._spoil(unit, record, target, fault)
 
-    def _spoil(self, unit: Unit, record: FrameRecord, target: Side, group: list[_Group], fault: Fault) -> None:
+    def _spoil(self, unit: Unit, record: FrameRecord, target: Side, fault: Fault) -> None:
         action = fault.action
         if isinstance(fault, Hold):
             self._keep(fault, unit, record, target)
-        elif isinstance(action, ReorderFrames):
-            group.append(_Group(fault, []))
-            self._gather(unit, record, target, group)
         elif isinstance(action, DropFrame):
             self._decide(record, FrameFate.DROPPED)
             fault.hit(record)
@@ -196,26 +197,27 @@ class Relay:
             fault.hit(record)
             self.cut(action)
 
-    def _gather(self, unit: Unit, record: FrameRecord, target: Side, group: list[_Group]) -> None:
+    def _gather(self, unit: Unit, record: FrameRecord, target: Side, group: _Group, groups: list[_Group]) -> None:
         """Keep a frame until enough of them are here, then forward them in another order."""
-        fault, units = group[0].fault, group[0].units
+        action, units = group.fault.action, group.units
         units.append((unit, record))
-        if len(units) < fault.action.count:
+        if len(units) < action.count:
             return
-        group.clear()
-        changed = units[::-1]
-        if fault.action.rng is not None:
-            changed = list(units)
-            fault.action.rng.shuffle(changed)
-        fault.hit(record)
-        for each, its in changed:
+        groups.remove(group)
+        if action.rng is None:
+            units.reverse()
+        else:
+            action.rng.shuffle(units)
+        group.fault.hit(*(its for _, its in units))
+        for each, its in units:
             self._send(each, its, target, FrameFate.REORDERED)
 
-    def _flush(self, group: list[_Group], target: Side) -> None:
+    def _flush(self, groups: list[_Group], target: Side) -> None:
         """Forward, as they came, frames that wait for others which will not come."""
-        for each, its in group[0].units if group else ():
-            self._send(each, its, target, FrameFate.FORWARDED)
-        group.clear()
+        for group in groups:
+            for each, its in group.units:
+                self._send(each, its, target, FrameFate.FORWARDED)
+        groups.clear()
 
     def _keep(self, fault: Hold, unit: Unit, record: FrameRecord, target: Side) -> None:
         """Hold a frame until it is released."""
@@ -240,20 +242,19 @@ class Relay:
         self._log.changed.notify()
 
     async def _carry_out(self, cut: Cut) -> None:
-        """Cut: say so to both sides when there is a code, and end both connections."""
-        if cut.code is not None:
-            close = Unit(FrameKind.CLOSE, code=cut.code, reason=cut.reason)
-            await asyncio.gather(*(self._say_goodbye(side, close) for side in (self._client, self._upstream)))
-        ending = cut.ending if cut.code is None else Ending.CLOSE
-        await asyncio.gather(self._client.link.end(ending), self._upstream.link.end(ending))
+        """Cut: say so to both sides when there is a code, and end both connections, each in its own time."""
+        await asyncio.gather(*(self._end(side, cut) for side in (self._client, self._upstream)))
 
-    async def _say_goodbye(self, side: Side, close: Unit) -> None:
-        """Send a close frame and wait for the other's, so that what it sent meanwhile does not turn the end into a
-        reset, which could overtake the frame."""
-        side.send(close)
+    async def _end(self, side: Side, cut: Cut) -> None:
+        if cut.code is None:
+            return await side.link.end(cut.ending)
+        side.send(Unit(FrameKind.CLOSE, code=cut.code, reason=cut.reason))
+        # Wait for the other's close frame: ended with bytes unread, the connection would be reset, and a reset can
+        # overtake ours.
         with contextlib.suppress(Malformed):
             while (unit := await side.unit(self._max_body)) is not None and unit.kind is not FrameKind.CLOSE:
                 pass
+        return await side.link.end(Ending.CLOSE)
 
     def _rpc(self, unit: Unit, direction: Direction) -> tuple[str, ...]:
         """The JSON-RPC methods that a frame calls, or whose calls it answers."""

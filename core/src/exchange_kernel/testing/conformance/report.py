@@ -51,6 +51,8 @@ class Report(Value, frozen=True):
         by_id = {result.id: result for result in self.results}
         reached: Grade | None = None
         for grade in GRADES:
+            if not any(each.grade == grade for each in cases):
+                return reached  # a grade that nothing asks for says nothing
             for each in cases:
                 result = by_id.get(each.id)
                 if each.grade == grade and (result is None or result.status not in ("passed", "unsupported")):

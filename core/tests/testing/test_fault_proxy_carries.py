@@ -521,7 +521,7 @@ async def ended(each: Client) -> bool:
 
 
 def test_connections_can_be_refused_and_accepted_again() -> None:
-    """While it refuses, a client meets "connection refused" and nobody gets its port; open connections live on."""
+    """While it refuses, a client meets "connection refused" on the same port; open connections live on."""
 
     async def scenario() -> None:
         async with Upstream() as upstream, FaultProxy(upstream.url) as proxy, client(proxy.url) as old:
@@ -530,8 +530,6 @@ def test_connections_can_be_refused_and_accepted_again() -> None:
             await proxy.refuse_connections()
             with pytest.raises(ConnectionRefusedError):
                 await ask(proxy.url, "GET", "/")
-            with socket.socket() as thief, pytest.raises(OSError, match="in use"):
-                thief.bind(("127.0.0.1", proxy.port))
             assert (await old.ask("GET", "/")).status == 200
             await proxy.accept_connections()
             await proxy.accept_connections()
@@ -539,6 +537,21 @@ def test_connections_can_be_refused_and_accepted_again() -> None:
             await proxy.refuse_connections()
 
     run(scenario)
+
+
+def test_a_refused_port_stays_reserved() -> None:
+    """Nobody else gets the port while the proxy does not listen on it, and it is free after the end."""
+
+    async def scenario() -> int:
+        async with FaultProxy("http://127.0.0.1:9") as proxy:
+            await proxy.refuse_connections()
+            with socket.socket() as thief, pytest.raises(OSError, match="in use"):
+                thief.bind(("127.0.0.1", proxy.port))
+            return proxy.port
+
+    port = run(scenario)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
 
 
 def test_a_proxy_is_started_once() -> None:

@@ -15,9 +15,11 @@ from exchange_kernel.errors import ConfigError, ExchangeKernelError, Unsupported
 FULL = """
 store: {url: sqlite:///data/x.db}
 state_dir: journals
+plugins: {allow: [exchange-kernel-paper, Acme_Exk]}
 accounts:
   paper_main:
     venue: paper
+    plugin: exchange-kernel-paper
     mode: paper
     config: {connect: "127.0.0.1:7007", maker_fee: 0.00020, timeout_ms: 100, house: no, walk: true, nothing: null}
     secrets: {secret: "env:EXK_TEST_SECRET"}
@@ -53,6 +55,34 @@ def test_a_full_configuration_is_read_exactly() -> None:
     assert (found.limits.order_count, found.limits.order_period_ms) == (5, 1000)
     assert found.limits.symbols == frozenset({"BTC/USD"})
     assert (found.mode, found.drift.foreign, found.drift.ours) == ("paper", "IGNORE", "ACCEPT")
+
+
+def test_the_plugins_that_may_be_loaded_are_listed() -> None:
+    """By distribution, for the whole file; an account may pin the one its venue comes from. No list allows all."""
+    config = read(FULL)
+
+    assert config.allowed_plugins == ("exchange-kernel-paper", "Acme_Exk")
+    assert config.account("paper_main").plugin == "exchange-kernel-paper"
+    assert config.account("other").plugin == ""
+    assert read(account("mode: paper")).allowed_plugins is None
+    assert read("plugins: {allow: []}\n" + account("mode: paper")).allowed_plugins == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("plugins: {allow: paper}", "plugins.allow 'paper': must be a list of distributions"),
+        ("plugins: {allow: ['../x']}", "plugins.allow '../x': is no name of a distribution"),
+        ("plugins: {allow: [5]}", "plugins.allow 5: is no name"),
+        ("plugins: {allowed: []}", "did you mean allow?"),
+        ("plugins: [x]", "plugins"),
+    ],
+)
+def test_a_list_of_plugins_that_means_nothing_is_refused(more: str, said: str) -> None:
+    """A misspelt key or a value that no distribution can have would let in more, or less, than is meant."""
+    with pytest.raises(ConfigError) as caught:
+        read(f"{more}\n{account('mode: paper')}")
+    assert said in str(caught.value)
 
 
 def test_an_account_needs_only_its_venue() -> None:

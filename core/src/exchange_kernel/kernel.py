@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ log = logging.getLogger("exchange_kernel")
 
 PANIC_POLL_S = 0.5
 
+Vet = Callable[[VenueAdapter, Sequence[SymbolMetadata]], None]
+
 
 class Kernel(ExchangeKernel):
     """See :class:`ExchangeKernel` for the meaning of every method.
@@ -75,7 +77,8 @@ class Kernel(ExchangeKernel):
     ``venue_config`` and ``secrets`` go to the adapter and nowhere else. ``standby``: wait for the account while another
     process owns it, instead of refusing to start. ``state_dir``: where ``exk panic`` leaves its journals. ``mode``:
     what the
-    venue must say it is (paper, testnet, fork, live), "" for any.
+    venue must say it is (paper, testnet, fork, live), "" for any. ``vet``: called with the opened adapter and its
+    markets before anything else is done with them; what it raises keeps the account from starting.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Kernel(ExchangeKernel):
         owns_store: bool = True,
         state_dir: Path | None = None,
         mode: str = "",
+        vet: Vet | None = None,
     ) -> None:
         check_id("exchange_id", exchange_id)
         self.exchange_id = exchange_id
@@ -115,6 +119,7 @@ class Kernel(ExchangeKernel):
         self._owns_store = owns_store
         self._state_dir = state_dir
         self._mode = mode
+        self._vet = vet
         self._session: Session | None = None
         self._runner: Runner | None = None
         self._bus: Bus | None = None
@@ -152,7 +157,10 @@ class Kernel(ExchangeKernel):
                 "a live account needs max_order_notional, max_open_notional and order_count",
                 "set all three",
             )
-        markets = {market.symbol_id: market for market in await self._adapter.markets()}
+        listed = await self._adapter.markets()
+        if self._vet is not None:
+            self._vet(self._adapter, listed)
+        markets = {market.symbol_id: market for market in listed}
         bind = BindAccount(self.exchange_id, self._venue, opened.identity, opened.mode, self._limits)
         await self._store.execute(bind)
         if self._state_dir is not None:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -18,8 +19,11 @@ from exchange_kernel.config import load as load_config
 from exchange_kernel.errors import NotSent, OutcomeUnknown, RateLimited, StoreUnavailable, Unavailable
 from exchange_kernel.kernel import Kernel
 from exchange_kernel.orders.names import check_accountable
-from exchange_kernel.plugins import VenueFactory
+from exchange_kernel.plugins import InstalledVenue, Plugins, Policy, VenueFactory
 from exchange_kernel.plugins import load as load_plugins
+from exchange_kernel.plugins.background import Imports
+from exchange_kernel.plugins.honesty import vet
+from exchange_kernel.plugins.watchdog import Blockage, Watchdog
 from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.reconcile.suspicion import acknowledge
 from exchange_kernel.state import IntentStateStore, SqlIntentStore
@@ -41,6 +45,7 @@ class Platform:
 
     ``platform["binance_main"]`` is that account's :class:`ExchangeKernel`. An account that cannot start hurts no other:
     its error is in :attr:`failures`, ``platform[name]`` raises it, and where the cause may pass it is tried again.
+    A plugin that is not in order is left out, and logged; what blocks the event loop is named by a watchdog.
 
     ``venues``: from a venue's name to the factory of its adapter; the installed plugins by default. ``store``: used
     instead of the configuration's. ``standby``: wait for accounts that other processes own, instead of refusing them.
@@ -59,7 +64,10 @@ class Platform:
         standby: bool = False,
     ) -> None:
         self.config = config
-        self._venues = venues or load_plugins().venue
+        self.plugins = load_plugins(policy=Policy.of(config.allowed_plugins)) if venues is None else Plugins(())
+        for bad in self.plugins.troubles:
+            log.warning("plugin %s (%s) is %s: %s", bad.name, bad.distribution, bad.status, bad.error)
+        self._venues = venues
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
         self.store = store or SqlIntentStore(config.store_url, clock=self._clock, ids=self._ids)
@@ -71,6 +79,8 @@ class Platform:
         self._failures: dict[str, Exception] = {}
         self._retries: list[asyncio.Task[None]] = []
         self._open = False
+        self._imports = Imports()
+        self._watchdog = Watchdog(self.plugins.found, self._clock)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -92,6 +102,18 @@ class Platform:
         """Is any account that did not start being tried again?"""
         return any(not task.done() for task in self._retries)
 
+    @property
+    def ready(self) -> bool:
+        """Is every account running, and the event loop turning? May be asked from any thread, also while it is not."""
+        return self._open and len(self._running) == len(self.config.accounts) and self._watchdog.current is None
+
+    @property
+    def blockages(self) -> tuple[Blockage, ...]:
+        """What blocked the event loop, newest last; the last is not over where something blocks it now. May be asked
+        from any thread."""
+        now = self._watchdog.current
+        return self._watchdog.past if now is None else (*self._watchdog.past, now)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.config.accounts)
 
@@ -110,7 +132,7 @@ class Platform:
         if found is None:
             found = self._kernels[account.name] = Kernel(
                 account.name,
-                self._venues(account.venue)(),
+                self._venue(account)(),
                 self.store,
                 venue=account.venue,
                 mode=account.mode,
@@ -124,8 +146,14 @@ class Platform:
                 standby=self._standby,
                 owns_store=False,
                 state_dir=self.config.state_dir,
+                vet=partial(vet, account.name, account.venue),
             )
         return found
+
+    def _venue(self, account: AccountConfig) -> VenueFactory:
+        if self._venues is not None:
+            return self._venues(account.venue)
+        return self.plugins.venue(account.venue, account.plugin)
 
     # ---- lifecycle ----------------------------------------------------------------------------------------------
 
@@ -137,6 +165,9 @@ class Platform:
             return
         found = await self.store.open()
         self._open = True
+        if isinstance(self._clock, SystemClock):
+            # In simulated time nothing blocks, however long it takes.
+            self._watchdog.start()
         try:
             await asyncio.gather(*(self._start(account) for account in self.config.accounts.values()))
             if found is not None and not self._standby:
@@ -152,9 +183,14 @@ class Platform:
 
     async def _start(self, account: AccountConfig) -> None:
         try:
+            if account.name not in self._kernels:
+                venue = self._venue(account)
+                if isinstance(venue, InstalledVenue):
+                    await self._imports.wait(venue)
             kernel = self._kernel(account)
             await kernel.start()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one account is told, and hurts no other
+        except (Exception, SystemExit) as caught:  # noqa: BLE001 - what is wrong with one account hurts no other
+            error = caught if isinstance(caught, Exception) else RuntimeError(f"the venue's adapter raised {caught!r}")
             if account.name not in self._failures:
                 log.warning("account %s did not start: %s: %s", account.name, type(error).__name__, error)
             self._failures[account.name] = error
@@ -186,6 +222,7 @@ class Platform:
         for name, error in zip(self._kernels, stopped, strict=True):
             if isinstance(error, Exception):
                 log.warning("account %s did not stop cleanly: %s: %s", name, type(error).__name__, error)
+        self._watchdog.stop()
         self._running.clear()
         self._failures.clear()
         await self.store.close()
@@ -218,7 +255,15 @@ class Platform:
         """The health of every account; one that did not start is not ready, for the reason in ``failures``."""
         names = list(self.config.accounts)
         found = await asyncio.gather(*(self._health(name) for name in names))
-        return dict(zip(names, found, strict=True))
+        loop = self._loop_health()
+        return {
+            name: Health(health.ready and loop.healthy, {**health.components, "loop": loop})
+            for name, health in zip(names, found, strict=True)
+        }
+
+    def _loop_health(self) -> ComponentHealth:
+        last = self.blockages[-1:]
+        return ComponentHealth(True) if not last else ComponentHealth(last[0].over, last[0].text, last[0].since)
 
     async def _health(self, name: str) -> Health:
         error = self._failures.get(name)

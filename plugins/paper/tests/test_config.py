@@ -13,10 +13,11 @@ import pytest
 from exchange_kernel.errors import ConfigError, Unavailable
 from exchange_kernel.schema import SupportLevel
 from exchange_kernel.venue import Context, Opened
-from exchange_kernel_paper import VENUES, create
+from exchange_kernel_paper import create
 from exchange_kernel_paper.adapter import PaperAdapter
 from exchange_kernel_paper.config import PaperConfig
 from exchange_kernel_paper.exchange import SettingError, Settings
+from exchange_kernel_paper.plugin import exk_venues
 from exchange_kernel_paper.registry import EXCHANGES, Registry
 from plugins.paper.tests.session import BTC, Session, scenario
 
@@ -212,7 +213,9 @@ def test_capabilities_say_what_this_configuration_can_do(settings: dict[str, Any
 
 def test_the_plugin_names_its_venue_and_makes_adapters() -> None:
     """By a dotted name that is resolved when first used."""
-    assert VENUES == {"paper": "exchange_kernel_paper.adapter:PaperAdapter"}
+    assert [(spec.name, spec.factory) for spec in exk_venues()] == [
+        ("paper", "exchange_kernel_paper.adapter:PaperAdapter")
+    ]
     assert type(create()) is PaperAdapter
     assert create() is not create()
 

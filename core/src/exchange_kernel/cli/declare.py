@@ -11,12 +11,13 @@ from decimal import Decimal
 
 from exchange_kernel.cli.desk import Desk, default_actor
 from exchange_kernel.clock import Clock, Ids, SystemIds
-from exchange_kernel.config import AccountConfig
-from exchange_kernel.errors import InvalidOrder, UnknownIntent, UnknownSymbol
+from exchange_kernel.config import AccountConfig, Config
+from exchange_kernel.errors import ConfigError, InvalidOrder, UnknownIntent, UnknownSymbol
 from exchange_kernel.models import OrderIntent
 from exchange_kernel.orders.names import check_id, check_labels
 from exchange_kernel.orders.validate import suggest, to_spec, validate
-from exchange_kernel.plugins import load
+from exchange_kernel.plugins import Policy, load
+from exchange_kernel.plugins.background import Imports
 from exchange_kernel.reconcile.apply import notional
 from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.reconcile.wanted import guarded_spec
@@ -81,9 +82,14 @@ class Counter:
 
 
 @asynccontextmanager
-async def counter(account: AccountConfig, clock: Clock) -> AsyncIterator[Counter]:
+async def counter(config: Config, account: AccountConfig, clock: Clock) -> AsyncIterator[Counter]:
     """Open an account's venue to check orders. Raises ConfigError, NotAuthorized, Unavailable."""
-    adapter = load().venue(account.venue)()
+    installed = load(policy=Policy.of(config.allowed_plugins)).venue(account.venue, account.plugin)
+    try:
+        await Imports().wait(installed)
+    except TimeoutError as error:
+        raise ConfigError(f"accounts.{account.name}.venue", account.venue, str(error), "tell its author") from error
+    adapter = installed()
     context = Context(account.name, account.config, clock.now_ms, clock.sleep, account.resolve_secrets())
     try:
         found = Counter(account, adapter, await adapter.open(context), clock)

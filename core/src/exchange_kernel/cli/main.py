@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "panic": ("panic", "Cancel everything at the venue now, even with the store and the kernel dead."),
     "verify": ("verify", "Check the event log's chain, and that it adds up to what is stored."),
     "db": ("db", "Look after the store's schema."),
+    "plugins": ("plugins", "Look after plugins: list, install, examine them."),
 }
 
 

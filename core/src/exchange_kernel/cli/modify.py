@@ -43,7 +43,7 @@ async def command(
         record = await at.store.record(name, intent_id)
         assert record is not None
         order = record.intent.order.but(**changes)
-        async with counter(at.config.account(name), at.clock) as venue:
+        async with counter(at.config, at.config.account(name), at.clock) as venue:
             generation = await modify(at, venue, name, intent_id, order, expect_generation)
         remark = await at.when([name])
     click.echo(as_json({"id": intent_id, "generation": generation}) if form == "json" else f"generation {generation}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,12 +16,14 @@ from exchange_kernel.config import AccountConfig, Config, load
 from exchange_kernel.errors import ExchangeKernelError, StoreUnavailable
 from exchange_kernel.orders.names import check_accountable
 from exchange_kernel.panic import PanicResult, journal_path, panic
-from exchange_kernel.plugins import Plugins
+from exchange_kernel.plugins import Plugins, Policy
 from exchange_kernel.plugins import load as load_plugins
+from exchange_kernel.plugins.background import Imports
 from exchange_kernel.state.ops import SetHalt
 from exchange_kernel.venue import Context
 
 STORE_S = 5.0
+PLUGIN_S = 2.0
 JOURNAL_SEEN_S = 2.0
 SHOWN = 5
 
@@ -45,7 +48,8 @@ async def command(
     check_accountable(actor, reason)
     config = load(config_path)
     accounts = list(config.accounts.values()) if account is None else [config.account(account)]
-    plugins = load_plugins()
+    # Whatever is wrong with other plugins, the accounts of this one are to be emptied.
+    plugins = load_plugins(policy=replace(Policy.of(config.allowed_plugins), strict=False), patience=PLUGIN_S)
     store = asyncio.create_task(_halt_stored(config, [each.name for each in accounts], actor, reason))
     found = await asyncio.gather(*(_one(config, each, plugins, store, actor, reason, foreign) for each in accounts))
     if not all(found):
@@ -68,7 +72,9 @@ async def _one(
         return await asyncio.shield(store)
 
     try:
-        adapter = plugins.venue(account.venue)()
+        venue = plugins.venue(account.venue, account.plugin)
+        await Imports().wait(venue)
+        adapter = venue()
         context = Context(account.name, account.config, clock.now_ms, clock.sleep, account.resolve_secrets())
         result = await panic(
             account.name,

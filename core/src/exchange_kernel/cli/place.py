@@ -73,7 +73,7 @@ async def command(
         orders, names = [_from_options(symbol, side, amount, options)], [intent_id]
     async with desk(config_path) as at:
         configured = at.config.account(await at.account(account))
-        async with counter(configured, at.clock) as venue:
+        async with counter(at.config, configured, at.clock) as venue:
             placed = await place(at, venue, configured, orders, names, _labels(labels))
         remark = await at.when([configured.name])
     click.echo(as_json({"account": configured.name, "ids": placed}) if form == "json" else "\n".join(placed))

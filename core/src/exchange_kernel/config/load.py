@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ MODES = ("paper", "testnet", "fork", "live")
 LATER = {"foreign": ("ADOPT", "CANCEL"), "ours": ("RESTORE",)}
 """Policies that are named in the design and not built yet."""
 
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", re.ASCII).fullmatch
 _SECRET_NAMES = frozenset(
     ("apikey", "apisecret", "mnemonic", "passphrase", "password", "privatekey", "secret", "secretkey", "seedphrase")
 )
@@ -47,6 +49,7 @@ def parse(raw: bytes, path: Path) -> Config:
     top = Section(read(raw, path.name), "")
     store = top.section("store")
     state_dir = folder / Path(top.text("state_dir", ".exk")).expanduser()
+    plugins = top.section("plugins")
     accounts = top.section("accounts")
     top.done()
     named = [] if accounts is None else _named(accounts)
@@ -57,6 +60,7 @@ def parse(raw: bytes, path: Path) -> Config:
         store=_store_url(store, folder),
         state_dir=state_dir,
         path=path,
+        allowed_plugins=None if plugins is None else _allowed(plugins),
     )
 
 
@@ -90,8 +94,25 @@ def _store_url(section: Section | None, folder: Path) -> str | Reference:
     return f"{scheme}:///{folder / Path(file).expanduser()}"
 
 
+def _allowed(section: Section) -> tuple[str, ...] | None:
+    node = section.node("allow")
+    section.done()
+    if node is None:
+        return None
+    if not isinstance(node.value, list):
+        raise section.refuse("allow", "must be a list of distributions", "for example [exchange-kernel-paper]")
+    return tuple(_distribution(f"{section.path}.allow", item.value) for item in node.value)
+
+
+def _distribution(field: str, value: object) -> str:
+    if not isinstance(value, str) or not _DISTRIBUTION(value):
+        raise ConfigError(field, value, "is no name of a distribution", "for example exchange-kernel-paper")
+    return value
+
+
 def _account(name: str, section: Section, folder: Path) -> AccountConfig:
     venue = section.text("venue")
+    plugin = section.text("plugin", "")
     mode = section.choice("mode", MODES, "")
     config = section.node("config")
     secrets = section.section("secrets")
@@ -106,6 +127,7 @@ def _account(name: str, section: Section, folder: Path) -> AccountConfig:
         secrets={} if secrets is None else _secrets(secrets, folder),
         limits=Limits() if limits is None else _limits(limits),
         drift=Drift() if drift is None else _drift(drift),
+        plugin=_distribution(f"{section.path}.plugin", plugin) if plugin else "",
     )
 
 

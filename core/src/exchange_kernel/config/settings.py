@@ -30,7 +30,8 @@ class Drift:
 class AccountConfig:
     """One account. ``mode``: what the venue must say it is (``paper``, ``testnet``, ``fork``, ``live``), "" for any.
 
-    ``config`` belongs to the venue's plugin and is passed on as it stands: text, ints, bools, None, lists, mappings.
+    ``plugin``: the distribution that its venue must come from, "" where only one offers it. ``config`` belongs to the
+    venue's plugin and is passed on as it stands: text, ints, bools, None, lists, mappings.
     """
 
     name: str
@@ -40,6 +41,7 @@ class AccountConfig:
     secrets: Mapping[str, Reference] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     drift: Drift = field(default_factory=Drift)
+    plugin: str = ""
 
     def resolve_secrets(self) -> dict[str, str]:
         """The account's own secrets. Raises ConfigError for the first that is missing."""
@@ -50,12 +52,14 @@ class AccountConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration. ``store_url``: address of the store; ``state_dir``: where local files are kept."""
+    """A whole configuration. ``store_url``: address of the store; ``state_dir``: where local files are kept;
+    ``allowed_plugins``: distributions whose plugins may be loaded, None for all."""
 
     accounts: Mapping[str, AccountConfig]
     store: str | Reference = field(repr=False)
     state_dir: Path
     path: Path
+    allowed_plugins: tuple[str, ...] | None = None
 
     @property
     def store_url(self) -> str:

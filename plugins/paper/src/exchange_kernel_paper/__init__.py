@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exchange_kernel_paper.adapter import PaperAdapter
 
-__all__ = ["VENUES", "create"]
-
-VENUES = {"paper": "exchange_kernel_paper.adapter:PaperAdapter"}
-"""Venues of this plugin: name to adapter class, as a dotted name that is imported when first used."""
+__all__ = ["create"]
 
 
 def create() -> PaperAdapter:

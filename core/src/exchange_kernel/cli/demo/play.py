@@ -50,7 +50,8 @@ class Demo:
             with self._screen:
                 self._configure(venue.port)
                 await self._start_kernel()
-                async with desk(self._config) as at, counter(load(self._config).account(ACCOUNT), self._clock) as shop:
+                config = load(self._config)
+                async with desk(self._config) as at, counter(config, config.account(ACCOUNT), self._clock) as shop:
                     return await self._with(venue, at, shop)
         finally:
             if self._kernel is not None:

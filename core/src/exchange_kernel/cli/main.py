@@ -32,6 +32,8 @@ COMMANDS: Final = {
     "verify": ("verify", "Check the event log's chain, and that it adds up to what is stored."),
     "db": ("db", "Look after the store's schema."),
     "plugins": ("plugins", "Look after plugins: list, install, examine them."),
+    "new-plugin": ("new_plugin", "Write a new venue's plugin that works, to begin from."),
+    "conformance": ("conformance", "Run the conformance cases against a venue."),
 }
 
 

@@ -21,6 +21,7 @@ MODULES: Final = {
     "install": ("plugin_install", "Install plugins into this Python, without moving the core."),
     "uninstall": ("plugin_uninstall", "Remove plugins from this Python."),
     "doctor": ("plugin_doctor", "Examine plugins, each in a process of its own."),
+    "grade": ("grade", "What a venue is worth, by a conformance run made now."),
 }
 COLUMNS = ("name", "distribution", "version", "status", "venues", "origin")
 

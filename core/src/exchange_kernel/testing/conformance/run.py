@@ -18,12 +18,12 @@ LIMIT_S = 300.0
 
 def run_case(case: Case, harness: Harness) -> Result:
     """Run one case. Never raises for what the adapter does."""
-    missing = case.missing(harness)
-    if missing and not case.features:
-        return Result(case.id, "missing", missing)
     loop = harness.loop()
     began = time.perf_counter()
     try:
+        missing = case.missing(harness)
+        if missing and not case.features:
+            return Result(case.id, "missing", missing)
         asyncio.set_event_loop(loop)
         status, reason = loop.run_until_complete(_within_limit(case, harness))
         return Result(case.id, status, reason, _since(began))

@@ -32,6 +32,7 @@ _FAULTS = {
     Fault.SLOW: "delay",
     Fault.READ_FAILS: "unavailable",
     Fault.READ_GARBLED: "garbled",
+    Fault.READ_LIMITED: "rate_limit",
     Fault.READ_LAGS: "query_lag",
     Fault.EVENT_LOST: "event_drop",
     Fault.EVENT_REPEATED: "event_duplicate",
@@ -40,8 +41,10 @@ _FAULTS = {
     Fault.STREAM_SILENT: "silence",
 }
 _READS = ("find", "open", "account", "history", "markets", "time", "hello")
-_OF_READS = (Fault.READ_FAILS, Fault.READ_GARBLED, Fault.READ_LAGS)
+_OF_READS = (Fault.READ_FAILS, Fault.READ_GARBLED, Fault.READ_LIMITED, Fault.READ_LAGS)
 _LAGS = {"read_lag_ms": 400, "engine_delay_ms": 300}
+_SMALL = {"page_size": 3, "queue_size": 50}
+"""Pages that fill with a handful of orders, and a queue that a reader who sleeps overruns."""
 _FORGETS = {"retention_ms": 100_000}
 """An exchange worth testing against: its reads trail, its requests queue, and what ended untouched is forgotten."""
 _STREAM = (Fault.EVENT_LOST, Fault.EVENT_REPEATED, Fault.EVENTS_REORDERED, Fault.STREAM_CUT, Fault.STREAM_SILENT)
@@ -59,7 +62,7 @@ class PaperHarness(Harness):
         self._clock = VirtualClock(self._loop)
         self._registry = Registry()
         ledger = settings.get("fence") in ("sequence", "height")
-        self._settings = _LAGS | ({} if ledger else _FORGETS) | settings
+        self._settings = _LAGS | _SMALL | ({} if ledger else _FORGETS) | settings
         self._ahead = 0
         self.exchange: Exchange
 
@@ -75,7 +78,10 @@ class PaperHarness(Harness):
         clock = LoopClock(lambda: self._clock.now_ms() - self._ahead)
         exchange = Exchange("kit", clock, settings, rng=Random(1))
         self.exchange = self._registry.add(exchange)
-        exchange.set_ladder(self.symbol, [("49900", "100")], [("50100", "100")])
+        self._quote("100")
+
+    def _quote(self, base: str) -> None:
+        self.exchange.set_ladder(self.symbol, [("49900", base)], [("50100", base)])
 
     def adapter(self) -> VenueAdapter:
         return PaperAdapter()
@@ -148,9 +154,17 @@ class PaperHarness(Harness):
     async def fill(self, order: TruthOrder, base: Decimal) -> None:
         self.exchange.refresh()
         price = str(self.exchange.engine.orders[self._number(order)].limit)
-        self.exchange.set_ladder(self.symbol, [], [("50100", "100")])
-        self.exchange.trade_through(self.symbol, "SELL" if order.side == "BUY" else "BUY", price, str(base))
-        self.exchange.set_ladder(self.symbol, [("49900", "100")], [("50100", "100")])
+        self.exchange.set_ladder(order.symbol, [], [])
+        self.exchange.trade_through(order.symbol, "SELL" if order.side == "BUY" else "BUY", price, f"{base:f}")
+        self._quote("100")
+
+    async def correct(self, order: TruthOrder, base: Decimal) -> None:
+        self.exchange.refresh()
+        mine = self.exchange.engine.orders[self._number(order)]
+        self.exchange.correct(mine.id, mine.trades[-1].id, f"{base:f}")
+
+    async def liquidity(self, base: Decimal) -> None:
+        self._quote(f"{base:f}")
 
     async def foreign(self) -> TruthOrder:
         from exchange_kernel_paper.exchange.filters import Terms

@@ -73,6 +73,8 @@ class Events:
         if "balances" in message:
             balances = self._translate.balances(message["balances"])
             return VenueEvent(now, None, AccountSnapshot(Watermark(venue_ms=now), False, balances))
+        if "bust" in message:
+            return VenueEvent(now, None, self._translate.busted(message["bust"]))
         return VenueEvent(now, None, MarketsChanged(frozenset(message["markets"]), message["why"]))
 
     async def _messages(self, open_stream: Open) -> AsyncIterator[dict[str, Any] | None]:

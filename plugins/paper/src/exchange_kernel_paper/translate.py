@@ -13,6 +13,7 @@ from exchange_kernel.venue import (
     Cost,
     Executed,
     Fill,
+    FillVoided,
     Key,
     Ms,
     Need,
@@ -26,7 +27,8 @@ from exchange_kernel_paper.terms import VenueTerms
 
 View = Mapping[str, Any]
 Row = Sequence[Any]
-"""One trade on the wire: id, price, base, quote, at, height, fee, its asset, and whether the order was the maker."""
+"""One trade on the wire: id, price, base, quote, at, height, fee, its asset, whether the order was the maker, and, once
+it was corrected, its revision."""
 
 PREFIX = "exk"
 ZERO = Decimal(0)
@@ -127,7 +129,7 @@ class Translator:
 
     def fill(self, trade: Row, of: VenueId, symbol: str, ledger: View | None = None) -> Fill:
         """One execution. The venue counts trades per symbol, so the symbol is part of the id."""
-        number, price, base, quote, at, height, fee, fee_asset, maker = trade
+        number, price, base, quote, at, height, fee, fee_asset, maker, *revision = trade
         name = f"{symbol}/{number}"
         return Fill(
             id=name,
@@ -138,8 +140,13 @@ class Translator:
             at=at,
             fees=(Cost(f"{name}/fee", fee_asset, Decimal(fee)),) if fee != "0" else (),
             maker=maker,
+            revision=revision[0] if revision else 0,
             final=ledger is None or height <= ledger["final"],
         )
+
+    def busted(self, bust: View) -> FillVoided:
+        """A trade that the exchange took back."""
+        return FillVoided(f"{bust['symbol']}/{bust['id']}", bust["revision"], Why.OTHER)
 
     def loose_fill(self, item: View, ledger: View | None) -> Fill:
         """A fill of history, whose order is given by its ids."""

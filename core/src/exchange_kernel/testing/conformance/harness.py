@@ -44,6 +44,8 @@ class Fault(StrEnum):
     """The next read is answered with a server error."""
     READ_GARBLED = "read_garbled"
     """The answer to the next read breaks off in the middle."""
+    READ_LIMITED = "read_limited"
+    """The next read is refused for its rate, until ``ms`` from now."""
     READ_LAGS = "read_lags"
     """The next reads show the state of ``ms`` ago; 0: as long ago as this venue's reads ever do."""
     STREAM_CUT = "stream_cut"
@@ -139,6 +141,15 @@ class Harness(ABC):
 
     async def fill(self, order: TruthOrder, base: Decimal) -> None:
         """Somebody trades ``base`` of a resting order."""
+        raise NotImplementedError
+
+    async def correct(self, order: TruthOrder, base: Decimal) -> None:
+        """The venue restates, afterwards, the last execution of an order that is over: it was for ``base``. 0: it is
+        taken back, as by a bust or a reorganisation."""
+        raise NotImplementedError
+
+    async def liquidity(self, base: Decimal) -> None:
+        """From now on :meth:`crossing` orders trade at once up to ``base``, all of them together, and no more."""
         raise NotImplementedError
 
     async def foreign(self) -> TruthOrder:

@@ -22,8 +22,13 @@ GROUPS = (
     "idempotency",
     "unknown",
     "cancel",
+    "fills",
+    "modify",
+    "limits",
     "chain",
+    "events",
     "balances",
+    "restart",
     "security",
 )
 """The modules of :mod:`.cases`, in the order they run."""

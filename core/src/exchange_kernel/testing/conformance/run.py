@@ -105,6 +105,9 @@ async def _judge(case: Case, bench: Bench) -> tuple[Status, str]:
     lacking = [feature for feature in case.features if not bench.offers(feature)]
     if lacking:
         return "unsupported", f"{bench.harness.symbol} does not offer {', '.join(lacking)}"
+    missing = case.missing(bench.harness)
+    if missing:
+        return "missing", missing
     try:
         await case.check(bench)
     except Inapplicable as why:

@@ -127,6 +127,40 @@ class Engine:
             self.end(order, CANCELED, Why.USER)
         return mine
 
+    def correct(self, order_id: int, trade_id: int, base: Decimal, other: Account) -> tuple[Order, int]:
+        """Restate a trade between the house and a customer's order that is over: it was for ``base``, at its price;
+        0 takes it back. What moves is ``other``'s. The order, and the trade's place in it. Refusal: UNKNOWN_ORDER."""
+        order = self.orders.get(order_id)
+        trades = [trade.id for trade in order.trades] if order is not None and order.finished else []
+        if order is None or trade_id not in trades:
+            raise Refusal(Code.UNKNOWN_ORDER, f"order {order_id} is not over, or has no trade {trade_id}")
+        place, market = trades.index(trade_id), order.market
+        was = order.trades[place]
+        rival = self.orders.get(was.taker if was.maker == order_id else was.maker)
+        if rival is not None and not rival.account.house:
+            raise Refusal(Code.UNKNOWN_ORDER, f"trade {trade_id} has a customer on its other side too")
+        is_maker = was.maker == order.id
+        quote = base * was.price
+        fee = self._fee(order, base, quote, self.settings.maker_fee if is_maker else self.settings.taker_fee)
+        fees = {"maker_fee" if is_maker else "taker_fee": fee}
+        trade = was._replace(base=base, quote=quote, revision=was.revision + 1, **fees)  # type: ignore[arg-type]
+        self._touch(order)
+        order.trades[place] = trade
+        order.filled += base - was.base
+        order.spent += quote - was.quote
+        more = 1 if order.side == BUY else -1
+        asset, paid = was.maker_fee if is_maker else was.taker_fee
+        for who, name, amount in (
+            (other, market.base, more * (base - was.base)),
+            (other, market.quote, more * (was.quote - quote)),
+            (self.fees, asset, paid - fee[1]),
+        ):
+            order.account.add(name, amount)
+            who.add(name, -amount)
+        order.account.past.append((self.now, order, None))
+        self.ledger.corrected(self.now, order, was, trade)
+        return order, place
+
     # one order's way through ------------------------------------------------------------------------------------
 
     def _new(self, account: Account, market: Market, terms: Terms, client: str | None, applied: str | None) -> Order:

@@ -242,6 +242,15 @@ class Exchange:
         self._house_order(self.account(FLOW), market, side, price, amount or text(market.max_amount), "IOC")
 
     @mutation
+    def correct(self, order_id: int, trade_id: int, base: str) -> None:
+        """The operator restates a trade; ``base`` 0 busts it. Raises as :meth:`Engine.correct`."""
+        order, place = self.engine.correct(order_id, trade_id, number("base", base), self.account(FLOW))
+        trade, self._touched[order.id] = order.trades[place], (order, place)
+        if not trade.base and self.streams.wanted(order.account.name):
+            bust = {"symbol": trade.symbol, "id": trade.id, "revision": trade.revision}
+            self.streams.publish(order.account.name, {"bust": bust})
+
+    @mutation
     def set_open(self, symbol: str, is_open: bool) -> None:
         """Open or close a market for new orders."""
         (self.engine.closed.discard if is_open else self.engine.closed.add)(self.market(symbol).symbol)

@@ -94,6 +94,10 @@ class Ledger:
         """A part of it was executed."""
         self.entries.append((now, "traded", order.account.name, order.id, trade))
 
+    def corrected(self, now: int, order: Order, was: Trade, trade: Trade) -> None:
+        """A trade was restated afterwards."""
+        self.entries.append((now, "corrected", order.account.name, order.id, (was, trade)))
+
     def finished(self, now: int, order: Order) -> None:
         """It ended."""
         self.entries.append((now, order.status, order.account.name, order.id, order.why))
@@ -168,6 +172,10 @@ class Ledger:
                 record = self._orders[subject]
                 record.base, record.quote = EXACT.add(record.base, detail.base), EXACT.add(record.quote, detail.quote)
                 record.fills += 1
+            elif kind == "corrected":
+                record, (was, trade) = self._orders[subject], detail
+                record.base = EXACT.add(record.base, EXACT.subtract(trade.base, was.base))
+                record.quote = EXACT.add(record.quote, EXACT.subtract(trade.quote, was.quote))
             elif kind not in ("arrived", "refused"):
                 self._orders[subject].status, self._orders[subject].why = kind, detail
         self._read = len(self.entries)

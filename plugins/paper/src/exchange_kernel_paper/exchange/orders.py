@@ -22,7 +22,7 @@ class Trade(NamedTuple):
     UTC.
 
     ``height``: block of a ledger venue that holds it, else 0. ``fees``: what the maker and the taker paid, in the asset
-    beside the amount.
+    beside the amount. ``revision`` rises with every correction.
     """
 
     id: int
@@ -36,14 +36,16 @@ class Trade(NamedTuple):
     taker: int
     maker_fee: tuple[str, Decimal]
     taker_fee: tuple[str, Decimal]
+    revision: int = 0
 
     def row(self, order_id: int) -> tuple[object, ...]:
         """This trade as the owner of one of its two orders sees it: id, price, base, quote, at, height, fee, its asset,
-        and whether the order was the maker."""
+        and whether the order was the maker; last, once it was corrected, its revision."""
         maker = order_id == self.maker
         asset, fee = self.maker_fee if maker else self.taker_fee
         price, base, quote = text(self.price), text(self.base), text(self.quote)
-        return self.id, price, base, quote, self.at, self.height, text(fee), asset, maker
+        row = self.id, price, base, quote, self.at, self.height, text(fee), asset, maker
+        return (*row, self.revision) if self.revision else row
 
 
 class Order:

@@ -1,0 +1,185 @@
+"""What must hold of single fills, and of all fills of several orders together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from exchange_kernel.schema import Side
+from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.testing.conformance.bench import Bench, Placed
+from exchange_kernel.testing.conformance.evidence import adopt, landed, present, settled, shown
+from exchange_kernel.testing.conformance.harness import TruthOrder
+from exchange_kernel.testing.conformance.listening import Ear
+from exchange_kernel.testing.conformance.telling import complete, done, fills_of, orders_in, sums, told_of
+from exchange_kernel.venue import Fill, OrderReport, Spec, VenueStatus
+
+__all__ = [
+    "correction_told",
+    "expect_sound",
+    "expect_unique",
+    "never_rests",
+    "restated",
+    "sold_in_parts",
+    "whole_report",
+]
+
+
+async def sold_in_parts(bench: Bench, spec: Spec, parts: int, of: int | None = None) -> tuple[Placed, TruthOrder]:
+    """A resting order, and somebody who trades ``parts`` of the ``of`` equal portions that make it, one by one."""
+    placed, order = await landed(bench, spec)
+    for _ in range(parts):
+        await bench.harness.fill(order, order.amount / (of or parts))
+    order = await bench.one(placed)
+    bench.expect(
+        order.filled_base == order.amount * parts / (of or parts),
+        f"the harness' fill() was to trade {parts} of {of or parts} parts of an order; the venue has {order!r}",
+    )
+    return placed, order
+
+
+async def whole_report(bench: Bench, placed: Placed, order: TruthOrder) -> OrderReport:
+    """Look until lookup shows what is executed; the report, whose fills must be all there are."""
+
+    async def shows() -> OrderReport | None:
+        return next((r for r in orders_in(await bench.look(placed)) if done(r).base == order.filled_base), None)
+
+    report: OrderReport = await bench.until(shows, f"lookup shows what is executed of {order!r}")
+    bench.expect(done(report).quote == order.filled_quote, f"lookup says {done(report)} is executed of {order!r}")
+    return report
+
+
+def expect_sound(bench: Bench, fill: Fill, side: Side, limit: Decimal | None, source: str) -> None:
+    """One execution: numbers that fit each other, fees that say of what."""
+    what = f"{source} tells of {fill!r}: "
+    bench.expect(fill.id.strip(), what + "it has no id")
+    bench.expect(fill.base > 0 and fill.quote > 0, what + "nothing was exchanged for something")
+    bench.expect(fill.price > 0, what + "an execution has a price")
+    # A venue rounds the quote, or an average price: never by more than a unit of the last place it shows.
+    off = abs(EXACT.subtract(EXACT.multiply(fill.price, fill.base), fill.quote))
+    places = [number.as_tuple().exponent for number in (fill.price, fill.quote)]
+    unit = max(EXACT.multiply(_unit(places[0]), fill.base), _unit(places[1]))
+    bench.expect(off <= unit, what + f"price times base is not its quote, by {off}")
+    if limit is not None:
+        worse = fill.price > limit if side is Side.BUY else fill.price < limit
+        bench.expect(not worse, what + f"worse than the limit {limit} of its order")
+    for fee in fill.fees:
+        bench.expect(fee.asset.strip(), what + "a fee that does not say of which asset")
+        bench.expect(fee.id.strip(), what + "a fee has an id, unique in the account")
+    bench.expect(fill.revision >= 0, what + "revisions count from 0")
+
+
+def _unit(exponent: int | str) -> Decimal:
+    return Decimal(1).scaleb(exponent) if isinstance(exponent, int) else Decimal(0)
+
+
+def expect_unique(bench: Bench, attempts: Sequence[Placed], others: Iterable[tuple[str, Fill]] = ()) -> None:
+    """Of all that was told so far: one id for one execution, wherever and whenever it was told, and no id for two.
+
+    ``others``: fills that came on their own, and how."""
+    owner: dict[str, Placed] = {}
+    fees: dict[str, str] = {}
+    known: dict[str, tuple[str, Fill]] = {}
+    for placed in attempts:
+        told = told_of(bench, placed)
+        whole = [(source, r) for source, r in told if r.fills_complete and r.fills and not complete(r)]
+        most = max((len(report.fills) for _, report in whole), default=0)
+        ids = fills_of(report for _, report in told)
+        sources = sorted({source for source, report in told if report.fills})
+        bench.expect(
+            len(ids) <= most or not most,
+            f"an order has {most} fills; told of it by {', '.join(sources)} were {len(ids)} ids, {sorted(ids)}: a fill "
+            "has the same id wherever it shows (rule 12)",
+        )
+        for source, report in told:
+            listed = [fill.id for fill in report.fills]
+            bench.expect(len(set(listed)) == len(listed), f"{source}: two fills of one order have one id: {listed}")
+            for fill in report.fills:
+                bench.expect(
+                    owner.setdefault(fill.id, placed) is placed,
+                    f"{source} tells of {fill!r}; a fill of another order, {owner[fill.id].spec!r}, has that id too: "
+                    "fill ids are unique in the account for ever (rule 12)",
+                )
+                _same(bench, known, source, fill)
+                for fee in fill.fees:
+                    bench.expect(
+                        fees.setdefault(fee.id, fill.id) == fill.id,
+                        f"the fee {fee!r} of fill {fill.id} has the id of a fee of fill {fees[fee.id]}",
+                    )
+    for source, fill in others:
+        bench.expect(
+            fill.id in known, f"{source} tells of {fill!r}, whose id no report of its order has: {sorted(known)}"
+        )
+        _same(bench, known, source, fill)
+
+
+def _same(bench: Bench, known: dict[str, tuple[str, Fill]], source: str, fill: Fill) -> None:
+    first, other = known.setdefault(fill.id, (source, fill))
+    if other.revision != fill.revision:
+        return
+    alike = ("base", "quote", "price", "at", "maker", "fees")
+    differ = [name for name in alike if getattr(other, name) != getattr(fill, name)]
+    if not (other.fees_known and fill.fees_known):
+        differ = [name for name in differ if name != "fees"]
+    differ = [name for name in differ if name != "maker" or None not in (other.maker, fill.maker)]
+    bench.expect(
+        not differ, f"fill {fill.id} is {other!r} by {first}, {fill!r} by {source}: {', '.join(differ)} differ"
+    )
+
+
+async def never_rests(bench: Bench, spec: Spec, expected: Decimal) -> None:
+    """An order of immediate execution: trades ``expected`` at once, and is over."""
+    what = f"a {spec.tif} order for {spec.amount}, of which {expected} can trade at once,"
+    before = await present(bench)
+    placed = await bench.ticket_for(spec)
+    outcome = await bench.send(placed)
+    resting = [order for order in await bench.harness.truth() if order.live and set(order.ids) & set(placed.ids)]
+    await settled(bench)
+    orders = await adopt(bench, placed, before)
+    resting += [order for order in orders if order.live]
+    bench.expect(not resting, f"{what} rests at the venue: {resting!r}")
+    traded = sum((order.filled_base for order in orders), Decimal(0))
+    bench.expect(traded == expected, f"{what} traded {traded}; submit {shown(outcome)}")
+    if outcome.effect == "none":
+        bench.expect(not expected, f"{what} traded, and submit {shown(outcome)}")
+        return
+    report = await bench.ended(placed)
+    full = expected == report.amount
+    right = (
+        (VenueStatus.FILLED,)
+        if full
+        else (VenueStatus.CANCELED, VenueStatus.EXPIRED, *(() if expected else (VenueStatus.REJECTED,)))
+    )
+    bench.expect(report.status in right, f"{what} is reported {report!r}; it can only be {' or '.join(right)}")
+    bench.expect(report.filled.base == expected, f"{what} is reported {report!r}")
+    wrong = complete(report)
+    bench.expect(not wrong, f"{what} is reported {report!r}: {wrong}")
+
+
+async def restated(bench: Bench, placed: Placed, before: dict[str, Fill], last: Fill, share: Decimal) -> Fill | None:
+    """What lookup says of a corrected fill; None where it does not list it any more."""
+    order = await bench.one(placed)
+
+    async def shows() -> OrderReport | None:
+        return next((r for r in orders_in(await bench.look(placed)) if sums(r.fills).base == order.filled_base), None)
+
+    report: OrderReport = await bench.until(
+        shows, f"the fills of a lookup make what was left after the correction, {order!r}"
+    )
+    now = fills_of([report])
+    new = sorted(set(now) - set(before))
+    bench.expect(not new, f"{last!r} was corrected; lookup tells of it under new ids {new}, as if it were another")
+    fill: Fill | None = now.get(last.id)
+    if fill is None:
+        bench.expect(not share, f"{last!r} was corrected, and lookup lists it no more")
+        return None
+    bench.expect(fill.revision > last.revision, f"{last!r} was corrected to {fill!r}: a correction raises the revision")
+    return fill
+
+
+def correction_told(ear: Ear, placed: Placed, last: Fill, after: Fill | None) -> bool:
+    """Did the stream say that ``last`` was restated as ``after``, or taken back?"""
+    if after is None or not after.base:
+        return any(each.id == last.id and each.revision > last.revision for each in ear.voided())
+    told = fills_of(ear.reports(placed)).get(last.id)
+    return told is not None and told.revision == after.revision and told.base == after.base

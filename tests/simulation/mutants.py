@@ -15,7 +15,7 @@ from typing import Any
 
 from exchange_kernel.errors import NoEffect, Refused
 from exchange_kernel.reconcile import decide as decide_module
-from exchange_kernel.reconcile import engine, fold, numbers, outcome, proof, session
+from exchange_kernel.reconcile import engine, fold, numbers, outcome, proof, sending, session
 from exchange_kernel.reconcile.decide import AmendOrder, Query, Resend, Wait
 from exchange_kernel.state import commit, unit
 from exchange_kernel.state.rows import AttemptState, TicketKind
@@ -93,7 +93,7 @@ def _no_recheck() -> list[Patch]:
     async def always(self: Any, record: Any, row: Any) -> str:
         return "" if self.session.clock.now_ms() < row.ticket.send_before else "too old"
 
-    return [(engine.Reconciler, "_may_send", always)]
+    return [(sending.Sender, "may_send", always)]
 
 
 def _double_count() -> list[Patch]:
@@ -135,7 +135,7 @@ def _broadcast_believed() -> list[Patch]:
     def verdict(error: BaseException, ticket: Ticket) -> str:
         return "none" if isinstance(error, (NoEffect, Refused)) else "unknown"
 
-    return [(engine, "verdict", verdict)]
+    return [(sending, "verdict", verdict)]
 
 
 def _stale_fills() -> list[Patch]:

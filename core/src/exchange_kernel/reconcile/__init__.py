@@ -1,6 +1,7 @@
 """The reconciler: makes the venue agree with what is wanted, at most once, and says honestly what is true.
 
-``decide.decide`` chooses, ``fold.fold`` takes in, ``engine.Reconciler`` acts; all other modules serve these three.
+``engine.Reconciler`` runs: ``decide.decide`` chooses, ``sending.Sender`` changes the venue, ``looking.look`` reads it,
+``fold.fold`` takes in what it says; all other modules serve these.
 """
 
 from exchange_kernel.reconcile.proof import proves_dead

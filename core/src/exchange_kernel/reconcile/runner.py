@@ -49,7 +49,7 @@ class Runner:
         self.numbers = Numbers(session.store, session.opened.scopes)
         self.reconciler = Reconciler(session, self.numbers)
         self.recovery = Recovery(session, self.intake)
-        self.sequencer = Sequencer(session, self.numbers, self.reconciler)
+        self.sequencer = Sequencer(session, self.numbers, self.reconciler.changes)
         self.components: dict[str, Component] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._handlers: set[asyncio.Task[None]] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exchange_kernel.errors import ExchangeKernelError, Fenced, StoreError
-from exchange_kernel.reconcile.engine import Reconciler
+from exchange_kernel.reconcile.changing import Changes
 from exchange_kernel.reconcile.numbers import Numbers
 from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.session import Session
@@ -16,10 +16,10 @@ PATIENCE = 8
 class Sequencer:
     """Watches the venue's own count of each scope, and moves the lowest number that is committed and not spent."""
 
-    def __init__(self, session: Session, numbers: Numbers, reconciler: Reconciler) -> None:
+    def __init__(self, session: Session, numbers: Numbers, changes: Changes) -> None:
         self._session = session
         self._numbers = numbers
-        self._reconciler = reconciler
+        self._changes = changes
         self._stuck: dict[str, tuple[int, int]] = {}
 
     async def step(self) -> None:
@@ -61,7 +61,7 @@ class Sequencer:
         else:
             session.forget(intent_id)
             try:
-                await self._reconciler.free_number(record, n, rows[-1])
+                await self._changes.free_number(record, n, rows[-1])
             except Fenced:
                 raise
             except StoreError:

@@ -1,0 +1,79 @@
+"""What a kernel is made of, before it runs and while it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from exchange_kernel.base import EventHandler, ExchangeKernel
+from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
+from exchange_kernel.errors import NotRunning
+from exchange_kernel.models import Limits
+from exchange_kernel.orders.names import check_id
+from exchange_kernel.reconcile.bus import Bus
+from exchange_kernel.reconcile.runner import Runner
+from exchange_kernel.reconcile.session import Session, Settings
+from exchange_kernel.schema import SymbolMetadata
+from exchange_kernel.state.memory import MemoryActualStore
+from exchange_kernel.state.stores import ActualStateStore, IntentStateStore
+from exchange_kernel.venue import VenueAdapter
+
+Vet = Callable[[VenueAdapter, Sequence[SymbolMetadata]], None]
+
+
+class Account(ExchangeKernel):
+    """The parts of one account's kernel: adapter, stores, clock; and, while it runs, session, runner and bus."""
+
+    def __init__(
+        self,
+        exchange_id: str,
+        adapter: VenueAdapter,
+        store: IntentStateStore,
+        *,
+        venue: str = "",
+        venue_config: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        settings: Settings | None = None,
+        actual: ActualStateStore | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        actor: str = "api",
+        standby: bool = False,
+        owns_store: bool = True,
+        state_dir: Path | None = None,
+        mode: str = "",
+        vet: Vet | None = None,
+    ) -> None:
+        check_id("exchange_id", exchange_id)
+        self.exchange_id = exchange_id
+        self._adapter = adapter
+        self._store = store
+        self._venue = venue
+        self._config = dict(venue_config or {})
+        self._secrets = dict(secrets or {})
+        self._limits = limits or Limits()
+        self._settings = settings or Settings()
+        self._actual = actual or MemoryActualStore()
+        self._clock = clock or SystemClock()
+        self._ids = ids or SystemIds()
+        self._actor = actor
+        self._standby = standby
+        self._owns_store = owns_store
+        self._state_dir = state_dir
+        self._mode = mode
+        self._vet = vet
+        self._session: Session | None = None
+        self._runner: Runner | None = None
+        self._bus: Bus | None = None
+        self._restarting: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._early: list[tuple[EventHandler, int | None]] = []
+
+    def _running(self) -> Session:
+        session = self._session
+        if session is None:
+            raise NotRunning(f"the kernel of {self.exchange_id} is not running; await start() first")
+        return session

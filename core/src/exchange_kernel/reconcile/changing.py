@@ -1,0 +1,130 @@
+"""What each change at the venue is made of: its key, its command, and the row its ticket gets."""
+
+from __future__ import annotations
+
+from exchange_kernel.errors import InvalidOrder, NoEffect
+from exchange_kernel.events import OrderRecorded, OrderSubmitted
+from exchange_kernel.models import ZERO, Condition, IntentStatus
+from exchange_kernel.reconcile.apply import finish, notional
+from exchange_kernel.reconcile.decisions import AmendOrder, BurnNumber, CancelOrder, Submit
+from exchange_kernel.reconcile.draft import Draft
+from exchange_kernel.reconcile.sending import Sender
+from exchange_kernel.reconcile.session import Session
+from exchange_kernel.reconcile.target import price_of, spec_of
+from exchange_kernel.state.rows import Attempt, Record, TicketKind, TicketRow
+from exchange_kernel.venue import Amend, Burn, Cancel, Place, Ticket
+
+
+class Changes:
+    """The changes that one account's reconciler asks of the venue."""
+
+    def __init__(self, session: Session, sender: Sender) -> None:
+        self.session = session
+        self._sender = sender
+
+    async def submit(self, draft: Draft, decision: Submit, consumed: int) -> Draft:
+        """Open an attempt; finishes the intent REJECTED where the venue's own check refuses it beforehand."""
+        session, record = self.session, draft.record
+        intent = record.intent
+        try:
+            spec = session.adapter.check(spec_of(session, record, decision.amount)).spec
+        except (InvalidOrder, NoEffect) as error:
+            finish(draft, IntentStatus.REJECTED, str(error))
+            return draft
+        value = notional(spec, spec.amount, price_of(session, record)) or ZERO
+        key = session.key(intent.intent_id, decision.n)
+
+        def enter(ticket: Ticket, now: int) -> TicketRow:
+            opened = session.opened
+            attempt = Attempt(
+                n=decision.n,
+                key=key,
+                generation=intent.generation,
+                spec=spec,
+                placed_at=now + opened.clock_offset - opened.clock_error,
+                epoch=session.epoch,
+                ids=ticket.ids,
+            )
+            draft.put_attempt(attempt)
+            draft.clear_condition("Halted")
+            draft.emit(
+                OrderSubmitted,
+                attempt=decision.n,
+                generation=intent.generation,
+                key=key.hex(),
+                amount=spec.amount,
+                limit_price=spec.limit,
+            )
+            draft.progress(status=IntentStatus.SUBMITTING, reason="", reserved=value)
+            return TicketRow(decision.n, 1, TicketKind.PLACE, intent.generation, ticket, committed_at=now)
+
+        return await self._sender.command(draft, consumed, Place(key, spec), enter_row=enter, value=value)
+
+    async def amend(self, draft: Draft, decision: AmendOrder, consumed: int) -> Draft:
+        """Change the working order in place, its quantity a total (R23)."""
+        session, record = self.session, draft.record
+        attempt, generation = decision.attempt, record.intent.generation
+        seq = _next_seq(record, attempt.n)
+        key = session.key(record.intent.intent_id, attempt.n, "amend", seq, session.epoch)
+        try:
+            spec = session.adapter.check(
+                spec_of(session, record, decision.amount, like=attempt.spec), attempt.spec
+            ).spec
+        except (InvalidOrder, NoEffect) as error:
+            draft.progress(amend_refused=generation)
+            draft.condition(Condition("AmendRejected", "Invalid", str(error)[:200], draft.now))
+            return draft
+        value = notional(spec, spec.amount - attempt.booked, price_of(session, record)) or ZERO
+
+        def enter(ticket: Ticket, now: int) -> TicketRow:
+            draft.clear_condition("Halted")
+            draft.emit(OrderRecorded, what=f"amend {seq} to generation {generation}")
+            draft.progress(reserved=max(value, record.progress.reserved))
+            return TicketRow(attempt.n, seq, TicketKind.AMEND, generation, ticket, committed_at=now, spec=spec)
+
+        command = Amend(key, record.ref(attempt), spec)
+        return await self._sender.command(draft, consumed, command, enter_row=enter, value=value)
+
+    async def cancel(self, draft: Draft, decision: CancelOrder, consumed: int) -> Draft:
+        """Cancel the attempt's order, as a new ticket each time (R21)."""
+        session, record = self.session, draft.record
+        attempt = decision.attempt
+        seq = _next_seq(record, attempt.n)
+        key = session.key(record.intent.intent_id, attempt.n, "cancel", seq, session.epoch)
+        watch = session.watch(record.intent.intent_id)
+        watch.cancels += 1
+        watch.cancel_at = session.clock.now_ms() + session.backoff_ms(watch.cancels)
+
+        def enter(ticket: Ticket, now: int) -> TicketRow:
+            draft.emit(OrderRecorded, what=f"cancel {seq}", reason=decision.why)
+            return TicketRow(attempt.n, seq, TicketKind.CANCEL, attempt.generation, ticket, committed_at=now)
+
+        before = decision.instead_of.ticket if decision.instead_of else None
+        command = Cancel(key, record.ref(attempt))
+        return await self._sender.command(draft, consumed, command, enter_row=enter, instead_of=before)
+
+    async def burn(self, draft: Draft, decision: BurnNumber, consumed: int) -> Draft:
+        """Use up a sequence number whose ticket may not be sent any more (R26, R27)."""
+        session, record = self.session, draft.record
+        attempt, row = decision.attempt, decision.row
+        slot = row.ticket.slot
+        assert slot is not None
+        seq = _next_seq(record, attempt.n)
+        key = session.key(record.intent.intent_id, attempt.n, "burn", seq, session.epoch)
+        watch = session.watch(record.intent.intent_id)
+        watch.resends += 1
+        watch.resend_at = watch.cancel_at = session.clock.now_ms() + session.backoff_ms(watch.resends)
+
+        def enter(ticket: Ticket, now: int) -> TicketRow:
+            draft.emit(OrderRecorded, what=f"burn number {slot.number}")
+            return TicketRow(attempt.n, seq, TicketKind.BURN, attempt.generation, ticket, committed_at=now)
+
+        return await self._sender.command(draft, consumed, Burn(key, slot), enter_row=enter, instead_of=row.ticket)
+
+    async def free_number(self, record: Record, n: int, row: TicketRow) -> None:
+        """The sequencer's way: burn a number that no intent will use any more. Raises StoreError."""
+        await self.burn(Draft(record, self.session.clock.now_ms()), BurnNumber(record.attempt(n), row), 0)
+
+
+def _next_seq(record: Record, n: int) -> int:
+    return max((row.seq for row in record.tickets_of(n)), default=0) + 1

@@ -96,7 +96,8 @@ class ExchangeKernel(ABC):
 
         ``intent_id``: made by the caller before the call, so that a repeated call is the same intent; made here
         otherwise.
-        Raises InvalidOrder, UnknownSymbol, Unsupported, LimitExceeded, AccountHalted, IntentConflict."""
+        Raises InvalidOrder, UnknownSymbol, Unsupported, LimitExceeded, AdmissionDenied, AccountHalted,
+        IntentConflict."""
 
     @abstractmethod
     async def place_order_group(

@@ -7,6 +7,7 @@
     │   ├── UnknownSymbol ........... the account's venue does not list this symbol
     │   └── Unsupported ............. neither the venue nor the kernel can do this (also a venue verdict)
     ├── LimitExceeded ............... a limit of the account forbids it (size, open notional, rate, allow-list)
+    ├── AdmissionDenied ............. a check that the account was configured with refuses it
     ├── AccountHalted ............... the account or the platform is halted
     ├── UnknownIntent ............... no intent has this id
     ├── IntentConflict .............. the id exists with another order, or the generation has moved on
@@ -43,6 +44,7 @@ from typing import ClassVar, Literal
 
 __all__ = [
     "AccountHalted",
+    "AdmissionDenied",
     "ClockSkew",
     "CommitUnknown",
     "ConfigError",
@@ -119,6 +121,16 @@ class UnknownSymbol(InvalidOrder):
 
 class LimitExceeded(FieldError):
     """A limit configured for the account forbids this order."""
+
+
+class AdmissionDenied(FieldError):
+    """An admission check of the account refuses this order, or failed. ``reasons``: all of them, this one first."""
+
+    def __init__(self, field: str, value: object, rule: str, hint: str = "", others: tuple[str, ...] = ()) -> None:
+        super().__init__(field, value, rule, hint)
+        self.reasons = (str(self), *others)
+        if others:
+            self.args = (" | ".join(self.reasons),)
 
 
 class AccountHalted(ExchangeKernelError):

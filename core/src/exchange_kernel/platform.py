@@ -14,16 +14,19 @@ from typing import Self
 
 from exchange_kernel.base import ComponentHealth, ExchangeKernel, Health
 from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
-from exchange_kernel.config import AccountConfig, Config
+from exchange_kernel.config import AccountConfig, Config, Use
 from exchange_kernel.config import load as load_config
-from exchange_kernel.errors import NotSent, OutcomeUnknown, RateLimited, StoreUnavailable, Unavailable
+from exchange_kernel.errors import ConfigError, NotSent, OutcomeUnknown, RateLimited, StoreUnavailable, Unavailable
 from exchange_kernel.kernel import Kernel
 from exchange_kernel.orders.names import check_accountable
 from exchange_kernel.plugins import InstalledVenue, Plugins, Policy, VenueFactory
 from exchange_kernel.plugins import load as load_plugins
 from exchange_kernel.plugins.background import Imports
+from exchange_kernel.plugins.checks import Checks
 from exchange_kernel.plugins.honesty import vet
+from exchange_kernel.plugins.parts import find_checks, make_admission, make_sink
 from exchange_kernel.plugins.watchdog import Blockage, Watchdog
+from exchange_kernel.reconcile.forward import EventSink, Forwarder
 from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.reconcile.suspicion import acknowledge
 from exchange_kernel.state import IntentStateStore, SqlIntentStore
@@ -36,6 +39,7 @@ PASSING = (Unavailable, RateLimited, NotSent, OutcomeUnknown, StoreUnavailable, 
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
+CLOSE_S = 5.0
 
 Venues = Callable[[str], VenueFactory]
 
@@ -45,7 +49,8 @@ class Platform:
 
     ``platform["binance_main"]`` is that account's :class:`ExchangeKernel`. An account that cannot start hurts no other:
     its error is in :attr:`failures`, ``platform[name]`` raises it, and where the cause may pass it is tried again.
-    A plugin that is not in order is left out, and logged; what blocks the event loop is named by a watchdog.
+    A plugin that is not in order is left out, and logged; what blocks the event loop is named by a watchdog. A sink of
+    events that cannot be made, or fails, hurts no account: it is a component of their health.
 
     ``venues``: from a venue's name to the factory of its adapter; the installed plugins by default. ``store``: used
     instead of the configuration's. ``standby``: wait for accounts that other processes own, instead of refusing them.
@@ -81,6 +86,10 @@ class Platform:
         self._open = False
         self._imports = Imports()
         self._watchdog = Watchdog(self.plugins.found, self._clock)
+        self._checks = Checks(self.plugins)
+        self._sinks: dict[str, EventSink] = {}
+        self._broken_sinks: dict[str, ComponentHealth] = {}
+        self._forwarders: dict[str, list[Forwarder]] = {}
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -130,6 +139,7 @@ class Platform:
     def _kernel(self, account: AccountConfig) -> Kernel:
         found = self._kernels.get(account.name)
         if found is None:
+            admission = make_admission(self.plugins, f"accounts.{account.name}.admission", account.admission)
             found = self._kernels[account.name] = Kernel(
                 account.name,
                 self._venue(account)(),
@@ -147,6 +157,7 @@ class Platform:
                 owns_store=False,
                 state_dir=self.config.state_dir,
                 vet=partial(vet, account.name, account.venue),
+                admission=admission,
             )
         return found
 
@@ -169,6 +180,7 @@ class Platform:
             # In simulated time nothing blocks, however long it takes.
             self._watchdog.start()
         try:
+            await asyncio.gather(*(self._open_sink(number, use) for number, use in enumerate(self.config.sinks)))
             await asyncio.gather(*(self._start(account) for account in self.config.accounts.values()))
             if found is not None and not self._standby:
                 prevented = await acknowledge(self.store, self._running, self._clock, self._ids)
@@ -187,6 +199,8 @@ class Platform:
                 venue = self._venue(account)
                 if isinstance(venue, InstalledVenue):
                     await self._imports.wait(venue)
+                for part in find_checks(self.plugins, f"accounts.{account.name}.admission", account.admission):
+                    await self._imports.wait(part)
             kernel = self._kernel(account)
             await kernel.start()
         except (Exception, SystemExit) as caught:  # noqa: BLE001 - what is wrong with one account hurts no other
@@ -197,6 +211,29 @@ class Platform:
         else:
             self._failures.pop(account.name, None)
             self._running.add(account.name)
+            self._forward(account.name, kernel)
+
+    async def _open_sink(self, number: int, use: Use) -> None:
+        path = f"sinks[{number}]"
+        try:
+            part = self.plugins.sink(use.name, use.plugin, path)
+            await self._imports.wait(part)
+            sink = make_sink(part, use.config, use.resolve_secrets(path))
+        except (ConfigError, TimeoutError) as error:
+            log.warning("no events are sent to %s: %s", use.name, error)
+            self._broken_sinks[use.name] = ComponentHealth(False, str(error), self._clock.now_ms())
+        else:
+            self._sinks[use.name] = sink
+
+    def _forward(self, account: str, kernel: Kernel) -> None:
+        if account in self._forwarders:
+            return
+        self._forwarders[account] = [
+            Forwarder(name, sink, account, self.store, self._clock, lambda: kernel.owns)
+            for name, sink in self._sinks.items()
+        ]
+        for forwarder in self._forwarders[account]:
+            forwarder.start()
 
     async def _retry(self, account: AccountConfig) -> None:
         wait = FIRST_RETRY_S
@@ -218,6 +255,7 @@ class Platform:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._retries.clear()
+        await self._close_sinks()
         stopped = await asyncio.gather(*(kernel.stop() for kernel in self._kernels.values()), return_exceptions=True)
         for name, error in zip(self._kernels, stopped, strict=True):
             if isinstance(error, Exception):
@@ -226,6 +264,20 @@ class Platform:
         self._running.clear()
         self._failures.clear()
         await self.store.close()
+
+    async def _close_sinks(self) -> None:
+        """The last events of a stop are sent at the next start: a sink's place is its own."""
+        sending = [forwarder.stop() for each in self._forwarders.values() for forwarder in each]
+        self._forwarders.clear()
+        await asyncio.gather(*sending)
+        for name, sink in self._sinks.items():
+            try:
+                async with asyncio.timeout(CLOSE_S):
+                    await sink.close()
+            except Exception as error:  # noqa: BLE001 - a plugin's sink: whatever it raises, the rest stops too
+                log.warning("sink %s did not close cleanly: %s: %s", name, type(error).__name__, error)
+        self._sinks.clear()
+        self._broken_sinks.clear()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -252,14 +304,30 @@ class Platform:
         await self.store.execute(SetHalt(None, halt, actor, reason[:200], accounts))
 
     async def health_check(self) -> dict[str, Health]:
-        """The health of every account; one that did not start is not ready, for the reason in ``failures``."""
+        """The health of every account; one that did not start is not ready, for the reason in ``failures``.
+
+        A sink of events, and what a plugin's own check finds, are components too. They do not make an account unready:
+        its orders are worked on all the same."""
         names = list(self.config.accounts)
         found = await asyncio.gather(*(self._health(name) for name in names))
+        checked = await self._checks.ask({each.venue for each in self.config.accounts.values()}, self._clock.now_ms())
         loop = self._loop_health()
         return {
-            name: Health(health.ready and loop.healthy, {**health.components, "loop": loop})
+            name: Health(
+                health.ready and loop.healthy,
+                {
+                    **health.components,
+                    "loop": loop,
+                    **self._sink_health(name),
+                    **checked.get(self.config.accounts[name].venue, {}),
+                },
+            )
             for name, health in zip(names, found, strict=True)
         }
+
+    def _sink_health(self, account: str) -> dict[str, ComponentHealth]:
+        sending = {f"sink {each.name}": each.health for each in self._forwarders.get(account, ())}
+        return sending | {f"sink {name}": health for name, health in self._broken_sinks.items()}
 
     def _loop_health(self) -> ComponentHealth:
         last = self.blockages[-1:]

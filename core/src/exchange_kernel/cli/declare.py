@@ -12,12 +12,14 @@ from decimal import Decimal
 from exchange_kernel.cli.desk import Desk, default_actor
 from exchange_kernel.clock import Clock, Ids, SystemIds
 from exchange_kernel.config import AccountConfig, Config
-from exchange_kernel.errors import ConfigError, InvalidOrder, UnknownIntent, UnknownSymbol
+from exchange_kernel.errors import AdmissionDenied, ConfigError, InvalidOrder, UnknownIntent, UnknownSymbol
 from exchange_kernel.models import OrderIntent
+from exchange_kernel.orders.admission import Admission, AdmissionRequest
 from exchange_kernel.orders.names import check_id, check_labels
 from exchange_kernel.orders.validate import suggest, to_spec, validate
 from exchange_kernel.plugins import Policy, load
 from exchange_kernel.plugins.background import Imports
+from exchange_kernel.plugins.parts import find_checks, make_admission
 from exchange_kernel.reconcile.apply import notional
 from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.reconcile.wanted import guarded_spec
@@ -40,8 +42,10 @@ class Checked:
 class Counter:
     """A venue opened to look at its markets and to check orders against them."""
 
-    def __init__(self, account: AccountConfig, adapter: VenueAdapter, opened: Opened, clock: Clock) -> None:
-        self._account, self._adapter, self._clock = account, adapter, clock
+    def __init__(
+        self, account: AccountConfig, adapter: VenueAdapter, opened: Opened, clock: Clock, admission: Admission
+    ) -> None:
+        self._account, self._adapter, self._clock, self._admission = account, adapter, clock, admission
         self.opened = opened
         self.markets: dict[str, SymbolMetadata] = {}
 
@@ -68,6 +72,28 @@ class Counter:
         price = None if tick is None else tick.ask or tick.last or tick.bid
         return Checked(order, notional(spec, spec.amount, price), written)
 
+    def admit(
+        self, checked: Checked, intent_id: str, labels: Mapping[str, str], was: StandardOrder | None = None
+    ) -> None:
+        """Does the desk's own admission let it in? Raises AdmissionDenied."""
+        if not self._admission:
+            return
+        self._admission.review(
+            AdmissionRequest(
+                account=self._account.name,
+                venue=self._account.venue,
+                action="place" if was is None else "modify",
+                intent_id=intent_id,
+                order=checked.order,
+                was=was,
+                notional=checked.notional,
+                market=self.markets[checked.order.symbol_id],
+                labels=labels,
+                actor=default_actor(),
+                now=self._clock.now_ms(),
+            )
+        )
+
     async def _price(self, symbol: str) -> PriceTick | None:
         if not isinstance(self._adapter, Prices):
             return None
@@ -84,15 +110,21 @@ class Counter:
 @asynccontextmanager
 async def counter(config: Config, account: AccountConfig, clock: Clock) -> AsyncIterator[Counter]:
     """Open an account's venue to check orders. Raises ConfigError, NotAuthorized, Unavailable."""
-    installed = load(policy=Policy.of(config.allowed_plugins)).venue(account.venue, account.plugin)
+    plugins = load(policy=Policy.of(config.allowed_plugins))
+    installed = plugins.venue(account.venue, account.plugin)
+    field = f"accounts.{account.name}.admission"
+    imports = Imports()
     try:
-        await Imports().wait(installed)
+        await imports.wait(installed)
+        for part in find_checks(plugins, field, account.admission):
+            await imports.wait(part)
     except TimeoutError as error:
         raise ConfigError(f"accounts.{account.name}.venue", account.venue, str(error), "tell its author") from error
+    admission = make_admission(plugins, field, account.admission)
     adapter = installed()
     context = Context(account.name, account.config, clock.now_ms, clock.sleep, account.resolve_secrets())
     try:
-        found = Counter(account, adapter, await adapter.open(context), clock)
+        found = Counter(account, adapter, await adapter.open(context), clock, admission)
         await found.look()
         yield found
     finally:
@@ -122,7 +154,8 @@ async def place(
         chosen.append(intent_id)
         try:
             checked = await venue.check(order)
-        except InvalidOrder:
+            venue.admit(checked, intent_id, tags)
+        except (InvalidOrder, AdmissionDenied):
             known = None if name is None else await desk.store.record(account.name, intent_id)
             if known is not None and known.intent.first_hash == order.spec_hash():
                 continue
@@ -156,6 +189,7 @@ async def modify(
     if record is None:
         raise UnknownIntent(f"intent_id {intent_id}: account {account} has no such intent")
     checked = await venue.check(order)
+    venue.admit(checked, intent_id, record.intent.labels, record.intent.order)
     operation = ModifyIntent(
         account,
         intent_id,

@@ -6,6 +6,7 @@ from typing import Final
 
 from exchange_kernel.errors import (
     AccountHalted,
+    AdmissionDenied,
     ConfigError,
     ExchangeKernelError,
     IntentConflict,
@@ -34,6 +35,7 @@ _CODES: Final[tuple[tuple[type[ExchangeKernelError], int], ...]] = (
     (SchemaMismatch, 2),
     (InvalidOrder, 3),
     (LimitExceeded, 3),
+    (AdmissionDenied, 3),
     (AccountHalted, 3),
     (UnknownIntent, 4),
     (IntentConflict, 6),

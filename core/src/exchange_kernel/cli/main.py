@@ -45,7 +45,7 @@ class Exk(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            return _brought(cmd_name)
         module = import_module(f"exchange_kernel.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
@@ -57,7 +57,7 @@ class Exk(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS:
+        if args and args[0] not in COMMANDS and _brought(args[0]) is None:
             from exchange_kernel.schema.fields import close_to
 
             near = close_to(args[0], COMMANDS)
@@ -82,7 +82,18 @@ class Exk(click.Group):
         raise click.exceptions.Exit(code)
 
 
-EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in EXITS.items())
+def _brought(name: str) -> click.Command | None:
+    """A plugin's command. Plugins are loaded for this, which only a name that is no command of ours costs."""
+    if not name[:1].isalpha():
+        return None
+    from exchange_kernel.cli.brought import find
+
+    return find(name)
+
+
+EPILOG = "Plugins add commands under their own names: exk plugins list.\n\n\b\nExit codes:\n" + "\n".join(
+    f"  {code}  {meaning}" for code, meaning in EXITS.items()
+)
 
 
 @click.group(cls=Exk, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -100,6 +100,10 @@ def _row(plugin: Plugin) -> dict[str, Any]:
         "venues": [spec.name for spec in plugin.venues],
         "specs": [{name: getattr(spec, name) for name in spec.__dataclass_fields__} for spec in plugin.venues],
         "harnesses": {spec.venue: spec.factory for spec in plugin.harnesses},
+        "admission": {spec.name: spec.factory for spec in plugin.admissions},
+        "sinks": {spec.name: spec.factory for spec in plugin.sinks},
+        "health_checks": {spec.name: spec.factory for spec in plugin.checks},
+        "commands": {spec.name: spec.factory for spec in plugin.commands},
         "warnings": list(plugin.warnings),
     }
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from exchange_kernel.config.reference import Reference, is_reference
 from exchange_kernel.config.section import Described, Section
-from exchange_kernel.config.settings import AccountConfig, Config, Drift
+from exchange_kernel.config.settings import AccountConfig, Config, Drift, Use
 from exchange_kernel.config.strict_yaml import MAX_BYTES, Node, read
 from exchange_kernel.errors import ConfigError, Unsupported
 from exchange_kernel.models import Limits
@@ -51,6 +51,7 @@ def parse(raw: bytes, path: Path) -> Config:
     state_dir = folder / Path(top.text("state_dir", ".exk")).expanduser()
     plugins = top.section("plugins")
     accounts = top.section("accounts")
+    sinks = _uses(top, "sinks", folder)
     top.done()
     named = [] if accounts is None else _named(accounts)
     if not named:
@@ -61,6 +62,7 @@ def parse(raw: bytes, path: Path) -> Config:
         state_dir=state_dir,
         path=path,
         allowed_plugins=None if plugins is None else _allowed(plugins),
+        sinks=sinks,
     )
 
 
@@ -118,6 +120,7 @@ def _account(name: str, section: Section, folder: Path) -> AccountConfig:
     secrets = section.section("secrets")
     limits = section.section("limits")
     drift = section.section("drift")
+    admission = _uses(section, "admission", folder)
     section.done()
     return AccountConfig(
         name=name,
@@ -128,6 +131,37 @@ def _account(name: str, section: Section, folder: Path) -> AccountConfig:
         limits=Limits() if limits is None else _limits(limits),
         drift=Drift() if drift is None else _drift(drift),
         plugin=_distribution(f"{section.path}.plugin", plugin) if plugin else "",
+        admission=admission,
+    )
+
+
+def _uses(section: Section, key: str, folder: Path) -> tuple[Use, ...]:
+    """A list of what plugins bring: a name each, or a mapping with use, plugin, config and secrets."""
+    node = section.node(key)
+    if node is None:
+        return ()
+    if not isinstance(node.value, list):
+        raise section.refuse(key, "must be a list", "for example [acme-risk]")
+    path = f"{section.path}.{key}" if section.path else key
+    found = [_use(each, f"{path}[{number}]", folder) for number, each in enumerate(node.value)]
+    for number, use in enumerate(found):
+        if any(each.name == use.name for each in found[:number]):
+            raise ConfigError(f"{path}[{number}]", use.name, "stands there twice")
+    return tuple(found)
+
+
+def _use(node: Node, path: str, folder: Path) -> Use:
+    if isinstance(node.value, str):
+        return Use(identifier(path, node.value, ConfigError))
+    section = Section(node, path)
+    name, plugin = section.text("use"), section.text("plugin", "")
+    config, secrets = section.node("config"), section.section("secrets")
+    section.done()
+    return Use(
+        identifier(f"{path}.use", name, ConfigError),
+        _distribution(f"{path}.plugin", plugin) if plugin else "",
+        {} if config is None else _venue_config(config, section),
+        {} if secrets is None else _secrets(secrets, folder),
     )
 
 

@@ -27,11 +27,27 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """Something that a plugin brings, by name: an admission check or a sink of events. ``plugin``: the distribution
+    that is meant, "" where only one brings it. ``config`` and ``secrets`` go to it as they stand."""
+
+    name: str
+    plugin: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, Reference] = field(default_factory=dict)
+
+    def resolve_secrets(self, path: str) -> dict[str, str]:
+        """Its secrets. Raises ConfigError for the first that is missing; ``path``: where it stands in the file."""
+        return {name: reference.resolve(f"{path}.secrets.{name}") for name, reference in self.secrets.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class AccountConfig:
     """One account. ``mode``: what the venue must say it is (``paper``, ``testnet``, ``fork``, ``live``), "" for any.
 
     ``plugin``: the distribution that its venue must come from, "" where only one offers it. ``config`` belongs to the
-    venue's plugin and is passed on as it stands: text, ints, bools, None, lists, mappings.
+    venue's plugin and is passed on as it stands: text, ints, bools, None, lists, mappings. ``admission``: the checks
+    that every order of the account must pass.
     """
 
     name: str
@@ -42,6 +58,7 @@ class AccountConfig:
     limits: Limits = field(default_factory=Limits)
     drift: Drift = field(default_factory=Drift)
     plugin: str = ""
+    admission: tuple[Use, ...] = ()
 
     def resolve_secrets(self) -> dict[str, str]:
         """The account's own secrets. Raises ConfigError for the first that is missing."""
@@ -53,13 +70,15 @@ class AccountConfig:
 @dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration. ``store_url``: address of the store; ``state_dir``: where local files are kept;
-    ``allowed_plugins``: distributions whose plugins may be loaded, None for all."""
+    ``allowed_plugins``: distributions whose plugins may be loaded, None for all; ``sinks``: where the events of every
+    account are sent."""
 
     accounts: Mapping[str, AccountConfig]
     store: str | Reference = field(repr=False)
     state_dir: Path
     path: Path
     allowed_plugins: tuple[str, ...] | None = None
+    sinks: tuple[Use, ...] = ()
 
     @property
     def store_url(self) -> str:

@@ -18,4 +18,5 @@ class Kernel(Lifecycle, Commands, Queries):
     another process owns it, instead of refusing to start. ``state_dir``: where ``exk panic`` leaves its journals.
     ``mode``: what the venue must say it is (paper, testnet, fork, live), "" for any. ``vet``: called with the opened
     adapter and its markets before anything else is done with them; what it raises keeps the account from starting.
+    ``admission``: the desk's own checks of every order that is placed or changed.
     """

@@ -11,6 +11,7 @@ from exchange_kernel.base import EventHandler, ExchangeKernel
 from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
 from exchange_kernel.errors import NotRunning
 from exchange_kernel.models import Limits
+from exchange_kernel.orders.admission import Admission
 from exchange_kernel.orders.names import check_id
 from exchange_kernel.reconcile.bus import Bus
 from exchange_kernel.reconcile.runner import Runner
@@ -46,6 +47,7 @@ class Account(ExchangeKernel):
         state_dir: Path | None = None,
         mode: str = "",
         vet: Vet | None = None,
+        admission: Admission | None = None,
     ) -> None:
         check_id("exchange_id", exchange_id)
         self.exchange_id = exchange_id
@@ -65,12 +67,18 @@ class Account(ExchangeKernel):
         self._state_dir = state_dir
         self._mode = mode
         self._vet = vet
+        self._admission = admission or Admission()
         self._session: Session | None = None
         self._runner: Runner | None = None
         self._bus: Bus | None = None
         self._restarting: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._early: list[tuple[EventHandler, int | None]] = []
+
+    @property
+    def owns(self) -> bool:
+        """Does this process own the account now? Only its owner sends anything."""
+        return self._session is not None and self._session.owned
 
     def _running(self) -> Session:
         session = self._session

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from exchange_kernel.base import DryRun, GroupKind, Resolution
-from exchange_kernel.errors import IntentConflict, InvalidOrder, StaleWrite, Unsupported
+from exchange_kernel.errors import AdmissionDenied, IntentConflict, InvalidOrder, StaleWrite, Unsupported
 from exchange_kernel.kernel.account import Account
 from exchange_kernel.kernel.checking import check_order, find_symbol, submit_deadline
 from exchange_kernel.models import OrderIntent, OrderState
+from exchange_kernel.orders.admission import AdmissionRequest
 from exchange_kernel.orders.names import check_accountable, check_id, check_labels
 from exchange_kernel.orders.validate import emulated_features
 from exchange_kernel.reconcile.outcome import Resolved
 from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.resolve import never_sent
+from exchange_kernel.reconcile.session import Session
 from exchange_kernel.schema import StandardOrder
 from exchange_kernel.state.ops import CancelIntents, CreateIntents, ModifyIntent, NewIntent, SetHalt
 
@@ -65,7 +68,8 @@ class Commands(Account):
             check_id("intent_id", name)
             try:
                 checked, _, value = await check_order(session, self._limits, order)
-            except InvalidOrder:
+                self._admit(session, checked, name, value, labels=tags)
+            except (InvalidOrder, AdmissionDenied):
                 if intent_ids is not None and await self._same(name, order):
                     continue
                 raise
@@ -89,6 +93,35 @@ class Commands(Account):
                 session.queue.mark(name, Priority.SUBMIT)
         return names
 
+    def _admit(
+        self,
+        session: Session,
+        order: StandardOrder,
+        intent_id: str,
+        notional: Decimal | None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        was: OrderIntent | None = None,
+    ) -> None:
+        """Raises AdmissionDenied."""
+        if not self._admission:
+            return
+        self._admission.review(
+            AdmissionRequest(
+                account=self.exchange_id,
+                venue=self._venue,
+                action="place" if was is None else "modify",
+                intent_id=intent_id,
+                order=order,
+                was=None if was is None else was.order,
+                notional=notional,
+                market=find_symbol(session, order.symbol_id),
+                labels=(labels or {}) if was is None else was.labels,
+                actor=self._actor,
+                now=self._clock.now_ms(),
+            )
+        )
+
     async def _same(self, intent_id: str, order: StandardOrder) -> bool:
         """Was this very order declared before under this id? Then its answer is the same again, even when it would
         not be
@@ -109,6 +142,7 @@ class Commands(Account):
                 raise InvalidOrder(
                     name, str(now), f"is {was} in intent {intent_id} and cannot change", "cancel it and place anew"
                 )
+        self._admit(session, checked, intent_id, value, was=current)
         session.wrote.add(intent_id)
         generation: int = await self._store.execute(
             ModifyIntent(
@@ -177,6 +211,7 @@ class Commands(Account):
         session = self._running()
         checked, preview, value = await check_order(session, self._limits, order)
         symbol = find_symbol(session, checked.symbol_id)
+        self._admit(session, checked, "", value)
         return DryRun(
             order=checked,
             sent_amount=preview.spec.amount,

@@ -9,7 +9,7 @@ import threading
 import traceback
 
 from exchange_kernel.plugins.interrogate import PluginFault
-from exchange_kernel.plugins.loader import InstalledVenue, resolve
+from exchange_kernel.plugins.loader import InstalledPart, InstalledVenue, resolve
 
 PATIENCE_S = 10.0
 """How long an account waits for the import of its adapter before it is told, and tried again later."""
@@ -21,22 +21,24 @@ class Imports:
     def __init__(self) -> None:
         self._running: dict[str, _Import] = {}
 
-    async def wait(self, venue: InstalledVenue, patience: float = PATIENCE_S) -> None:
-        """Wait until the module of the venue's adapter is imported, well or not.
+    async def wait(self, venue: InstalledVenue | InstalledPart, patience: float = PATIENCE_S) -> None:
+        """Wait until the module of a venue's adapter, or of another part of a plugin, is imported, well or not.
 
         Raises TimeoutError that says where the import stands; it goes on, and may be waited for again."""
-        running = self._running.get(venue.module)
-        if running is None and venue.module in sys.modules:
+        module = venue.spec.factory.partition(":")[0]
+        running = self._running.get(module)
+        if running is None and module in sys.modules:
             return
         if running is None:
-            running = self._running[venue.module] = _Import(venue.spec.factory)
+            running = self._running[module] = _Import(venue.spec.factory)
         try:
             async with asyncio.timeout(patience):
                 await running.ended()
         except TimeoutError:
-            rule = f"the adapter of {venue.plugin.distribution} is still being imported after {patience:g} s"
+            what = "the adapter" if isinstance(venue, InstalledVenue) else venue.spec.name
+            rule = f"{what} of {venue.plugin.distribution} is still being imported after {patience:g} s"
             raise TimeoutError(f"{rule}{running.place()}") from None
-        self._running.pop(venue.module, None)
+        self._running.pop(module, None)
 
 
 class _Import:

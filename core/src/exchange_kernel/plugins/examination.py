@@ -28,7 +28,7 @@ def serve() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
-    faulthandler.dump_traceback_later(asked["stack_after"], file=stand)
+    faulthandler.dump_traceback_later(asked["patience"], exit=True, file=stand)
     point = EntryPoint(asked["name"], asked["value"], GROUP)
     tell.stage("import")
     _import(point, tell)
@@ -81,6 +81,13 @@ def _ask(point: EntryPoint, tell: _Told) -> None:
     for harness in told.harnesses:
         tell.stage(f"harness of {harness.venue}")
         _harness(harness, tell)
+    parts = [("admission check", spec.name, spec.factory) for spec in told.admissions]
+    parts += [("sink", spec.name, spec.factory) for spec in told.sinks]
+    parts += [("health check", spec.name, spec.factory) for spec in told.checks]
+    parts += [("command", spec.name, spec.factory) for spec in told.commands]
+    for kind, name, factory in parts:
+        tell.stage(f"{kind} {name}")
+        _part(f"{kind} {name}", factory, tell)
     tell.stage("exk_doctor")
     try:
         own = findings(point)
@@ -110,6 +117,15 @@ def _venue(spec: VenueSpec, tell: _Told) -> None:
             return
     if not wrong:
         tell.finding(Level.OK, subject, f"{spec.title} ({spec.kind}), {spec.factory}")
+
+
+def _part(subject: str, factory: str, tell: _Told) -> None:
+    try:
+        resolve(factory)
+    except PluginFault as fault:
+        tell.finding(Level.FAILURE, subject, f"{factory} cannot be imported: {fault}")
+    else:
+        tell.finding(Level.OK, subject, factory)
 
 
 def _harness(harness: HarnessSpec, tell: _Told) -> None:

@@ -15,7 +15,16 @@ import pluggy
 
 from exchange_kernel.plugins import hookspecs
 from exchange_kernel.plugins.hookspecs import HOOKS, PROJECT
-from exchange_kernel.plugins.specs import API, Finding, HarnessSpec, VenueSpec
+from exchange_kernel.plugins.specs import (
+    API,
+    AdmissionSpec,
+    CommandSpec,
+    Finding,
+    HarnessSpec,
+    HealthSpec,
+    SinkSpec,
+    VenueSpec,
+)
 
 T = TypeVar("T")
 
@@ -34,6 +43,10 @@ class Answers:
     hooks: tuple[str, ...] = ()
     venues: tuple[VenueSpec, ...] = ()
     harnesses: tuple[HarnessSpec, ...] = ()
+    admissions: tuple[AdmissionSpec, ...] = ()
+    sinks: tuple[SinkSpec, ...] = ()
+    checks: tuple[HealthSpec, ...] = ()
+    commands: tuple[CommandSpec, ...] = ()
 
 
 def interrogate(point: EntryPoint) -> Answers:
@@ -42,10 +55,19 @@ def interrogate(point: EntryPoint) -> Answers:
     hooks = hooks_of(point)
     venues = answers(hooks, "exk_venues", VenueSpec)
     harnesses = answers(hooks, "exk_conformance", HarnessSpec)
+    admissions = answers(hooks, "exk_admit", AdmissionSpec)
+    sinks = answers(hooks, "exk_event_sinks", SinkSpec)
+    checks = answers(hooks, "exk_health_checks", HealthSpec)
+    commands = answers(hooks, "exk_commands", CommandSpec)
+    for hook, brought in (
+        ("exk_venues names venue", venues),
+        ("exk_admit names", admissions),
+        ("exk_event_sinks names", sinks),
+        ("exk_health_checks names", checks),
+        ("exk_commands names", commands),
+    ):
+        _refuse_twice(hook, [spec.name for spec in brought])
     names = [spec.name for spec in venues]
-    for name in names:
-        if names.count(name) > 1:
-            raise PluginFault(f"exk_venues names venue {name} twice")
     for spec in venues:
         if spec.api[0] != API[0] or spec.api[1] > API[1]:
             said, ours = (".".join(map(str, version)) for version in (spec.api, API))
@@ -55,7 +77,17 @@ def interrogate(point: EntryPoint) -> Answers:
     for harness in harnesses:
         if harness.venue not in names:
             raise PluginFault(f"exk_conformance has a harness for {harness.venue}, which is no venue of this plugin")
-    return Answers(tuple(hooks), venues, harnesses)
+    for command in commands:
+        if command.name not in (point.name, *names):
+            own = " or ".join(dict.fromkeys((point.name, *names)))
+            raise PluginFault(f"exk_commands has a command {command.name}, and may only have {own}")
+    return Answers(tuple(hooks), venues, harnesses, admissions, sinks, checks, commands)
+
+
+def _refuse_twice(hook: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise PluginFault(f"{hook} {name} twice")
 
 
 def hooks_of(point: EntryPoint) -> dict[str, Callable[[], object]]:

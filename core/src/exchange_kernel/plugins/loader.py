@@ -18,7 +18,7 @@ from exchange_kernel.plugins.interrogate import PluginFault, guarded, interrogat
 from exchange_kernel.plugins.plugin import GROUP, Plugin, Status, origin_of
 from exchange_kernel.plugins.policy import Policy
 from exchange_kernel.plugins.probe import PATIENCE_S, try_out
-from exchange_kernel.plugins.specs import HarnessSpec, VenueSpec
+from exchange_kernel.plugins.specs import AdmissionSpec, CommandSpec, HarnessSpec, SinkSpec, VenueSpec
 
 if TYPE_CHECKING:
     from exchange_kernel.venue import VenueAdapter
@@ -33,11 +33,6 @@ class InstalledVenue:
 
     spec: VenueSpec
     plugin: Plugin
-
-    @property
-    def module(self) -> str:
-        """The module of the adapter's class; importing it may take seconds."""
-        return self.spec.factory.partition(":")[0]
 
     def __call__(self) -> VenueAdapter:
         # Imported late: it brings the venue contract and the whole schema.
@@ -55,6 +50,26 @@ class InstalledVenue:
     def _refused(self, why: str) -> ConfigError:
         rule = f"the adapter of {self.plugin.distribution} cannot be made: {why}"
         return ConfigError("venue", self.spec.name, rule, "reinstall the plugin, or tell its author")
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledPart:
+    """An admission check or a sink, and the plugin it comes from. Calling it imports it and makes it.
+
+    ``field``: where a configuration names it."""
+
+    field: str
+    spec: AdmissionSpec | SinkSpec
+    plugin: Plugin
+
+    def __call__(self, *arguments: object) -> object:
+        """Raises ConfigError with what the plugin did wrong."""
+        try:
+            factory = cast("Callable[..., object]", resolve(self.spec.factory))
+            return guarded("", lambda: factory(*arguments))
+        except PluginFault as fault:
+            rule = f"{self.spec.factory} of {self.plugin.distribution} cannot be made: {fault}"
+            raise ConfigError(self.field, self.spec.name, rule, "repair its settings, or tell its author") from fault
 
 
 def resolve(target: str) -> Callable[[], object]:
@@ -112,6 +127,40 @@ class Plugins:
         rule = f"{plugin.distribution} brings no harness for it"
         raise ConfigError("venue", venue, rule, "its author adds one with the hook exk_conformance")
 
+    def admission(self, name: str, distribution: str = "", field: str = "admission") -> InstalledPart:
+        """An admission check by name. Raises ConfigError when no plugin brings it, or several do and none is named."""
+        return self._part(field, name, distribution, [(each, spec) for each in self.found for spec in each.admissions])
+
+    def sink(self, name: str, distribution: str = "", field: str = "sinks") -> InstalledPart:
+        """A sink of events by name. Raises as :meth:`admission`."""
+        return self._part(field, name, distribution, [(each, spec) for each in self.found for spec in each.sinks])
+
+    def command(self, name: str) -> tuple[Plugin, CommandSpec] | None:
+        """The command of that name, if a plugin that is in order brings one."""
+        found = [(each, spec) for each in self.found for spec in each.commands if each.status is Status.OK]
+        return next(((each, spec) for each, spec in found if spec.name == name), None)
+
+    def _part(
+        self,
+        field: str,
+        name: str,
+        distribution: str,
+        brought: Sequence[tuple[Plugin, AdmissionSpec | SinkSpec]],
+    ) -> InstalledPart:
+        usable = [(each, spec) for each, spec in brought if each.usable]
+        if distribution:
+            usable = [row for row in usable if canonical(row[0].distribution) == canonical(distribution)]
+        named = [InstalledPart(field, spec, plugin) for plugin, spec in usable if spec.name == name]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            who = " and ".join(each.plugin.distribution for each in named)
+            raise ConfigError(field, name, f"{who} both bring it", "say which with {use: NAME, plugin: DISTRIBUTION}")
+        said = [f"{each.distribution} is {each.status}: {each.error}" for each in self.troubles]
+        known = ", ".join(sorted({spec.name for _, spec in usable})) or "none"
+        rule = f"{distribution or 'no plugin'} {'does not bring' if distribution else 'brings'} it"
+        raise ConfigError(field, name, rule, "; ".join([*said, f"there are: {known}"]))
+
     def _instead(self, name: str) -> str:
         # Imported late: it brings the whole schema.
         from exchange_kernel.schema.fields import close_to
@@ -161,7 +210,17 @@ def _load(plugin: Plugin, point: EntryPoint) -> Plugin:
         told = interrogate(point)
     except PluginFault as fault:
         return _refused(plugin, str(fault))
-    return replace(plugin, status=Status.OK, hooks=told.hooks, venues=told.venues, harnesses=told.harnesses)
+    return replace(
+        plugin,
+        status=Status.OK,
+        hooks=told.hooks,
+        venues=told.venues,
+        harnesses=told.harnesses,
+        admissions=told.admissions,
+        sinks=told.sinks,
+        checks=told.checks,
+        commands=told.commands,
+    )
 
 
 def _refused(plugin: Plugin, error: str) -> Plugin:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import Distribution
 
-from exchange_kernel.plugins.specs import HarnessSpec, VenueSpec
+from exchange_kernel.plugins.specs import AdmissionSpec, CommandSpec, HarnessSpec, HealthSpec, SinkSpec, VenueSpec
 
 GROUP = "exchange_kernel"
 """The entry-point group."""
@@ -49,6 +49,10 @@ class Plugin:
     hooks: tuple[str, ...] = ()
     venues: tuple[VenueSpec, ...] = ()
     harnesses: tuple[HarnessSpec, ...] = ()
+    admissions: tuple[AdmissionSpec, ...] = ()
+    sinks: tuple[SinkSpec, ...] = ()
+    checks: tuple[HealthSpec, ...] = ()
+    commands: tuple[CommandSpec, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -59,7 +63,11 @@ class Plugin:
     @property
     def packages(self) -> tuple[str, ...]:
         """The packages its code is in, by dotted name."""
-        modules = [self.module, *(spec.factory.partition(":")[0] for spec in self.venues)]
+        factories = [spec.factory for spec in self.venues]
+        factories += [spec.factory for spec in self.admissions]
+        factories += [spec.factory for spec in self.sinks]
+        factories += [spec.factory for spec in self.checks]
+        modules = [self.module, *(factory.partition(":")[0] for factory in factories)]
         return tuple(dict.fromkeys(module.rpartition(".")[0] or module for module in modules))
 
 

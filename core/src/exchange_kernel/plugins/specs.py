@@ -1,4 +1,4 @@
-"""What plugins answer: venues, harnesses and findings, as plain frozen data that is checked when it is made."""
+"""What plugins answer: venues and what else they bring, as plain frozen data that is checked when it is made."""
 
 # Dataclasses and no structs: this module is imported by every plugin's entry module, which must stay light.
 from __future__ import annotations
@@ -10,7 +10,18 @@ from typing import Literal
 
 from exchange_kernel.errors import InvalidMetadata
 
-__all__ = ["API", "Finding", "HarnessSpec", "Level", "VenueSpec", "check_target"]
+__all__ = [
+    "API",
+    "AdmissionSpec",
+    "CommandSpec",
+    "Finding",
+    "HarnessSpec",
+    "HealthSpec",
+    "Level",
+    "SinkSpec",
+    "VenueSpec",
+    "check_target",
+]
 
 API = (1, 0)
 """The venue contract of this release: a plugin made for the same major and no later minor version can be used."""
@@ -26,10 +37,15 @@ def check_target(field: str, target: object) -> None:
         raise InvalidMetadata(field, target, "must be 'package.module:Class'", "name a class that is imported later")
 
 
-def _check_venue(field: str, name: object) -> None:
+def _check_venue(field: str, name: object, what: str = "venue name") -> None:
     if not isinstance(name, str) or not _VENUE(name):
-        rule = "is no venue name: a lower-case letter, then up to 31 lower-case letters, digits, _ and -"
+        rule = f"is no {what}: a lower-case letter, then up to 31 lower-case letters, digits, _ and -"
         raise InvalidMetadata(field, name, rule)
+
+
+def _check_line(field: str, text: object) -> None:
+    if not isinstance(text, str) or not text.strip() or not text.isprintable():
+        raise InvalidMetadata(field, text, "must be a line of text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +69,7 @@ class VenueSpec:
 
     def __post_init__(self) -> None:
         _check_venue("name", self.name)
-        if not isinstance(self.title, str) or not self.title.strip() or not self.title.isprintable():
-            raise InvalidMetadata("title", self.title, "must be a line of text")
+        _check_line("title", self.title)
         if self.kind not in _KINDS:
             raise InvalidMetadata("kind", self.kind, f"must be one of {', '.join(_KINDS)}")
         check_target("factory", self.factory)
@@ -81,6 +96,67 @@ class HarnessSpec:
 
     def __post_init__(self) -> None:
         _check_venue("venue", self.venue)
+        check_target("factory", self.factory)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """``exk NAME``: what the plugin adds to the shell. ``name``: a venue of the plugin or the plugin itself, so that no
+    command can stand in for another's. ``title``: what it does, in a line. ``factory``: the ``click`` command or group,
+    as ``"package.module:name"``; it is imported when it is used."""
+
+    name: str
+    title: str
+    factory: str
+
+    def __post_init__(self) -> None:
+        _check_venue("name", self.name, "name of a command")
+        _check_line("title", self.title)
+        check_target("factory", self.factory)
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionSpec:
+    """A check that accounts may name under ``admission:``. ``factory``: a callable as ``"package.module:Name"`` that
+    takes the settings (a mapping) and returns an :class:`~exchange_kernel.orders.admission.AdmissionCheck`."""
+
+    name: str
+    title: str
+    factory: str
+
+    def __post_init__(self) -> None:
+        _check_venue("name", self.name, "name of an admission check")
+        _check_line("title", self.title)
+        check_target("factory", self.factory)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSpec:
+    """Where events can be sent, as a configuration names it under ``sinks:``. ``factory``: a callable as
+    ``"package.module:Name"`` that takes settings and secrets (mappings) and returns an
+    :class:`~exchange_kernel.reconcile.forward.EventSink`."""
+
+    name: str
+    title: str
+    factory: str
+
+    def __post_init__(self) -> None:
+        _check_venue("name", self.name, "name of a sink")
+        _check_line("title", self.title)
+        check_target("factory", self.factory)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSpec:
+    """Something that can be unwell: a component of every account at this plugin's venues. ``factory``: a callable as
+    ``"package.module:Name"`` without arguments that returns an asynchronous callable without arguments, which returns
+    "" when all is well and else what is wrong. Asked at every ``health_check()``, for two seconds at most."""
+
+    name: str
+    factory: str
+
+    def __post_init__(self) -> None:
+        _check_venue("name", self.name, "name of a health check")
         check_target("factory", self.factory)
 
 

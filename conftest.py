@@ -9,6 +9,9 @@ import pytest
 
 from exchange_kernel.testing.servers import PostgresServer
 
+# The test chains; neither starts before a test asks for it.
+pytest_plugins = ["exchange_kernel_evm.testing.fixtures", "exchange_kernel_uniswap.testing.fixtures"]
+
 # Two test processes share the machine with whatever else runs on it: how long an example takes says nothing.
 hypothesis.settings.register_profile("workspace", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("workspace")

@@ -151,9 +151,36 @@ def test_a_limit_changed_between_declaration_and_attempt_holds(name: str) -> Non
         await process.kernel.force_reconciliation()
         record = await desk.record("a")
         assert (record.attempts, desk.orders("a")) == ((), [])
-        assert [c.reason for c in record.progress.conditions if c.type == "Halted"] == ["LimitExceeded"]
+        assert [(c.type, c.reason) for c in record.progress.conditions] == [("Limited", name)]
         await desk.store.execute(configured(desk, Limits()))
         await desk.reaches("a", IntentStatus.WORKING)
+        assert (await desk.record("a")).progress.conditions == ()
+
+    play(scene)
+
+
+def test_halted_and_limited_are_told_apart() -> None:
+    """A halt comes and goes over an order that a limit holds back; each says so by its own condition."""
+
+    async def scene(desk: Desk) -> None:
+        process = await desk.start(limits=TIGHT["max_open_notional"])
+
+        async def held_by() -> set[str]:
+            return {condition.type for condition in (await desk.record("a")).progress.conditions}
+
+        async def limited() -> bool:
+            return await held_by() == {"Limited"}
+
+        async def both() -> bool:
+            return await held_by() == {"Limited", "Halted"}
+
+        await process.kernel.place_order(buy(), "a")
+        await desk.until(limited)
+        await process.kernel.halt(actor="op", reason="lunch")
+        await desk.until(both)
+        await process.kernel.resume(actor="op", reason="back")
+        await desk.until(limited)
+        assert desk.orders() == []
 
     play(scene)
 

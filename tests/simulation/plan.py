@@ -43,7 +43,28 @@ class Plan:
     restore_at: float | None = None
     trades: float = 0.4
     lying: bool = False
+    stranger: float = 0.0
+    """Seconds, on average, between two doings of somebody else on the same account; 0: there is nobody."""
 
+
+OVERTAKEN: dict[str, Any] = {
+    "fence": "sequence",
+    "settings": {"amend": "full"},
+    "styles": ("resting",),
+    "changes": (4, 5),
+    "ends": 0.2,
+    "venue": [("late", 0.5, (1500, 3500)), ("forgotten", 0.3, 0), ("request_lost", 0.2, (200, 1500))],
+}
+"""Changes of changes that did not arrive yet: the numbers of what nobody wants any more are burnt (R26, R27)."""
+
+FORGETFUL: dict[str, Any] = {
+    "fence": "time_window",
+    "settings": {"retention_ms": 300},
+    "styles": ("resting", "post_only"),
+    "ends": 0.9,
+    "venue": [("event_drop", 0.7, 0), ("answer_lost", 0.6, (500, 2500)), ("disconnect", 0.03, 0)],
+}
+"""Orders seen once that end unseen, and are forgotten: gone from snapshot and history, they are closed (R16)."""
 
 STYLES = ("market", "resting", "resting", "resting", "crossing", "ioc", "fok", "post_only")
 
@@ -77,17 +98,34 @@ def changed(rng: Random, old: StandardOrder) -> StandardOrder:
     if what in ("more", "both") or limit is None:
         amount = amount * 2
     if what == "less":
-        amount = amount / 2
-        amount -= amount % Decimal("0.001")
+        half = amount / 2
+        amount = half - half % Decimal("0.001") or amount
     return StandardOrder(
         old.symbol_id, old.side, amount, old.amount_type, limit, old.time_in_force, post_only=old.post_only
     )
 
 
-def draw(seed: int, **fixed: Any) -> Plan:
+def accent(seed: int) -> dict[str, Any]:
+    """What is rare in a drawn schedule and frequent in some of these: a stranger on the account, changes that overtake
+    one another on a ledger, and a venue that soon forgets what it did not tell."""
+    rng = Random(f"the accent of {seed}")
+    kind = rng.random()
+    if kind < 0.12:
+        return {"stranger": rng.choice((0.3, 1.0))}
+    if kind < 0.18:
+        return OVERTAKEN
+    if kind < 0.22:
+        return FORGETFUL
+    return {}
+
+
+def draw(seed: int, *, plain: bool = False, **fixed: Any) -> Plan:
     """The plan of a seed. ``fixed``: what a test forces: fields of the plan, the fence, ``styles`` of orders, how many
-    ``intents``, single ``settings`` of the venue."""
-    fixed = dict(fixed)
+    ``intents``, how many ``changes`` to each, the share that ``ends`` by a cancel, single ``settings`` of the venue.
+    ``plain``: without the accents, which came later and change what some
+    seeds mean."""
+    if not plain:
+        fixed = {**accent(seed), **fixed}
     rng = Random(seed)
     styles = fixed.pop("styles", STYLES)
     overrides = fixed.pop("settings", {})
@@ -105,17 +143,18 @@ def draw(seed: int, **fixed: Any) -> Plan:
         settings["retention_ms"] = rng.choice((0, 0, 1500, 6000))
     settings.update(overrides)
     wishes: list[Wish] = []
+    changes, ends = fixed.pop("changes", (0, 0, 1, 1, 2)), fixed.pop("ends", 0.45)
     for n in range(rng.randint(*fixed.pop("intents", (2, 4)))):
         name = f"i{n}"
         first = order(rng, styles)
         at = rng.uniform(0.1, 6.0)
         wishes.append(Wish(at, "place", name, first))
         current = first
-        for _ in range(rng.choice((0, 0, 1, 1, 2))):
+        for _ in range(rng.choice(changes)):
             at += rng.choice((0.01, 0.3, 2.0)) * rng.random()
             current = changed(rng, current)
             wishes.append(Wish(at, "modify", name, current))
-        if rng.random() < 0.45:
+        if rng.random() < ends:
             at += rng.choice((0.0, 0.02, 0.5, 3.0)) * rng.random()
             wishes.append(Wish(at, "cancel", name))
     wishes.sort(key=lambda wish: wish.at)

@@ -55,13 +55,16 @@ MUST_HAPPEN = frozenset(
             "CancelOrder",
             "Resend",
             "Query",
+            "BurnNumber",
             "CloseDead",
+            "CloseForgotten",
             "Finish",
             "Park",
             "Wait",
         )
     ]
     + [f"end:{status}" for status in ("FILLED", "CANCELED", "EXPIRED", "REJECTED", "WORKING")]
+    + [f"foreign:{what}" for what in ("placed", "amend", "cancel", "filled", "told")]
     + [
         "restored",
         "commit_unknown",

@@ -39,6 +39,7 @@ from tests.simulation import database
 from tests.simulation.adapters import ShortFence
 from tests.simulation.plan import Plan, Wish, draw
 from tests.simulation.process import Process, Rates, SimAdapter, SimStore, Weather
+from tests.simulation.stranger import Stranger
 
 ACCOUNT = "sim"
 SECRET = "paper"
@@ -100,6 +101,9 @@ class World:
         self.key_owner: dict[bytes, tuple[str, int]] = {}
         self.single_shots: dict[str, bool] = {}
         self.done = False
+        self.stranger = (
+            Stranger(self.exchange, ACCOUNT, plan, self.weather.counts, self.tell) if plan.stranger else None
+        )
 
     # ---- noting -------------------------------------------------------------------------------------------------
 
@@ -228,6 +232,9 @@ class World:
         """A ticket is about to leave: was it committed, is it in time, is it still wanted (S4, S5, R4, R20)?"""
         if process.dead:
             return
+        if self.stranger is not None:
+            for text in self.stranger.hit_by(ticket):
+                self.violated("S15", text)
         owner = self.key_owner.get(ticket.key) or self._owner(ticket.key)
         if process.clock.now_ms() >= ticket.send_before:
             self.violated("S5", f"{ticket.note}: sent after its send_before")
@@ -378,6 +385,8 @@ class World:
         self.begin_faults()
         keepers = [asyncio.create_task(self.live(index)) for index in range(plan.processes)]
         others = [asyncio.create_task(self.market(house)), asyncio.create_task(self.watch())]
+        if self.stranger is not None:
+            others.append(asyncio.create_task(self.stranger.trade(plan.faulty_for)))
         if plan.restore_at is not None:
             others.append(asyncio.create_task(self.restore(plan.restore_at)))
         user = asyncio.create_task(self.user())
@@ -390,12 +399,16 @@ class World:
         elif user.exception() is not None:
             raise user.exception()  # type: ignore[misc]
         end = self.loop.time() + HEAL
-        unsettled = ["?"]
-        while self.loop.time() < end and unsettled:
+        unsettled, unseen = ["?"], list[str]()
+        while self.loop.time() < end and (unsettled or unseen):
             await asyncio.sleep(1.0)
             unsettled = await self.unsettled(store)
+            if self.stranger is not None:
+                unseen = await self.stranger.unseen(self.processes, await self.current())
         for text in unsettled:
             self.violated("L1", text)
+        for text in unseen:
+            self.violated("S15", text)
         await self.final(store)
         self.done = True
         for task in (*keepers, *others):
@@ -506,6 +519,14 @@ class World:
             self.weather.counts[f"end:{progress.status.value}"] += 1
         await self.check_numbers(store)
         await self.check_log(store)
+        if self.stranger is not None:
+            ours = [
+                o
+                for o in self.exchange.ledger.orders()
+                if o.account == ACCOUNT and not self.stranger.owns(o.id, o.client)
+            ]
+            for text in await self.stranger.confused(store, ours):
+                self.violated("S15", text)
 
     async def check_numbers(self, store: Any) -> None:
         for text in await self.open_numbers(store):

@@ -120,7 +120,11 @@ class UnknownSymbol(InvalidOrder):
 
 
 class LimitExceeded(FieldError):
-    """A limit configured for the account forbids this order."""
+    """A limit configured for the account forbids this order. ``limit``: its name in the account's configuration."""
+
+    def __init__(self, limit: str, field: str, value: object, rule: str, hint: str = "") -> None:
+        super().__init__(field, value, rule, hint)
+        self.limit = limit
 
 
 class AdmissionDenied(FieldError):

@@ -59,8 +59,8 @@ class Origin(StrEnum):
 class Condition(Value, frozen=True):
     """One aspect of an intent or account, with its reason and the time (ms UTC) it last changed.
 
-    Types: Synced, Protected, Degraded, Halted, AmendRejected, WaitingForSequence, ContradictedByVenue,
-    VenueUnreachable.
+    Types: Synced, Protected, Degraded, Halted, Limited (reason: the limit of the account that holds the order back, as
+    its configuration names it), AmendRejected, WaitingForSequence, ContradictedByVenue, VenueUnreachable.
     """
 
     type: str

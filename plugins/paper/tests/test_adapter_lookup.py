@@ -563,3 +563,26 @@ def test_a_delayed_read_does_not_age_the_watermark_upwards() -> None:
         assert absent.at.venue_ms == NOW
 
     scenario(Session(), play)
+
+
+@pytest.mark.parametrize("fence", LEDGERS)
+def test_two_orders_without_client_ids_are_two_orders(fence: str) -> None:
+    """Somebody else's orders on a ledger need no client id: pending or in a block, each has a name of its own."""
+
+    async def play(session: Session) -> list[set[tuple[str, str]]]:
+        exchange = session.exchange
+        for n, rid in enumerate(("by-hand-1", "by-hand-2")):
+            assert exchange.chain is not None
+            life = {"number": n} if fence == "sequence" else {"last_height": exchange.chain.head(exchange.now) + 50}
+            request = {"op": "order", "account": "main", "symbol": BTC, "side": "BUY", "amount": "1", "limit": "90"}
+            exchange.trade("main", {**request, "tif": "GTC", "rid": rid, "fee": "1", **life})
+        seen = []
+        for _ in range(2):
+            page = await session.adapter.open_orders(None)
+            seen.append({(report.id.kind, report.id.value) for report in page.reports})
+            session.advance(10 * session.adapter._terms.block_ms)
+        return seen
+
+    pending, working = scenario(Session(fence=fence), play)
+    assert (len(working), {kind for kind, _ in working}) == (2, {"order"})
+    assert all(kind in ("request", "order") for kind, _ in pending)

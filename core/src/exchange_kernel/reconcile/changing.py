@@ -46,7 +46,7 @@ class Changes:
                 ids=ticket.ids,
             )
             draft.put_attempt(attempt)
-            draft.clear_condition("Halted")
+            _admitted(draft)
             draft.emit(
                 OrderSubmitted,
                 attempt=decision.n,
@@ -77,7 +77,7 @@ class Changes:
         value = notional(spec, spec.amount - attempt.booked, price_of(session, record)) or ZERO
 
         def enter(ticket: Ticket, now: int) -> TicketRow:
-            draft.clear_condition("Halted")
+            _admitted(draft)
             draft.emit(OrderRecorded, what=f"amend {seq} to generation {generation}")
             draft.progress(reserved=max(value, record.progress.reserved))
             return TicketRow(attempt.n, seq, TicketKind.AMEND, generation, ticket, committed_at=now, spec=spec)
@@ -124,6 +124,12 @@ class Changes:
     async def free_number(self, record: Record, n: int, row: TicketRow) -> None:
         """The sequencer's way: burn a number that no intent will use any more. Raises StoreError."""
         await self.burn(Draft(record, self.session.clock.now_ms()), BurnNumber(record.attempt(n), row), 0)
+
+
+def _admitted(draft: Draft) -> None:
+    """Neither a halt nor a limit holds it back any more."""
+    draft.clear_condition("Halted")
+    draft.clear_condition("Limited")
 
 
 def _next_seq(record: Record, n: int) -> int:

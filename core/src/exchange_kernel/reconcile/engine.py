@@ -6,7 +6,7 @@ at a time (the queue sees to it); runs of different intents go on side by side.
 
 from __future__ import annotations
 
-from exchange_kernel.errors import CommitUnknown, LimitExceeded, StaleWrite, StoreUnavailable
+from exchange_kernel.errors import CommitUnknown, StaleWrite, StoreUnavailable
 from exchange_kernel.models import Condition
 from exchange_kernel.reconcile.apply import apply, refresh
 from exchange_kernel.reconcile.changing import Changes
@@ -29,7 +29,6 @@ from exchange_kernel.reconcile.outcome import take
 from exchange_kernel.reconcile.sending import Sender
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.target import price_of
-from exchange_kernel.state.rows import Record
 
 MAX_STEPS = 24
 
@@ -127,10 +126,5 @@ class Reconciler:
         blocked = self.session.blocked()
         if blocked and reason == blocked:
             draft.condition(Condition("Halted", "Blocked", reason, draft.now))
-        elif not blocked and not _limited(draft.record):
+        elif not blocked:
             draft.clear_condition("Halted")
-
-
-def _limited(record: Record) -> bool:
-    """Was its last try refused by a limit of the account? That stays to be seen until one is admitted."""
-    return any(c.type == "Halted" and c.reason == LimitExceeded.__name__ for c in record.progress.conditions)

@@ -41,6 +41,9 @@ _STATUS = {
     VenueStatus.REJECTED: IntentStatus.REJECTED,
 }
 
+REMEMBERED = 10_000
+"""Foreign orders, at least, of which is remembered that an event has told about them."""
+
 
 @dataclass(slots=True)
 class SnapshotResult:
@@ -62,6 +65,7 @@ class Intake:
         self._balances: dict[str, Balance] = {}
         self._told: dict[str, Balance] = {}
         self._foreign: set[str] = set()
+        self._announced: dict[str, None] = {}
         self.snapshot_wanted = False
         self.markets_changed = False
 
@@ -128,18 +132,26 @@ class Intake:
             return
         origin = Origin.VENUE if report.origin == "venue" else Origin.FOREIGN
         session.actual.put(foreign_state(session.account, report, origin), key)
-        if key not in self._foreign:
-            self._foreign.add(key)
-            if not session.settings.report_foreign:
-                return
-            event = DriftDetected(
-                account=session.account,
-                at=session.clock.now_ms(),
-                what=f"{origin.value.lower()} order",
-                venue_id=report.id.value,
-                reason=f"{report.symbol} {report.side} {report.status.value}",
-            )
+        self._foreign.add(key)
+        if key in self._announced or not session.settings.report_foreign or not session.owned:
+            return
+        event = DriftDetected(
+            account=session.account,
+            at=session.clock.now_ms(),
+            what=f"{origin.value.lower()} order",
+            venue_id=report.id.value,
+            reason=f"{report.symbol} {report.side} {report.status.value}",
+        )
+        self._announced[key] = None
+        try:
             await self._record((event,))
+        except BaseException:
+            self._announced.pop(key, None)  # perhaps not written: the next report of it, or snapshot, tells again
+            raise
+        # Not when it is over: reads trail one another, and an old one may show it once more.
+        if len(self._announced) > max(REMEMBERED, 2 * len(self._foreign)):
+            oldest = next(name for name in self._announced if name not in self._foreign)
+            del self._announced[oldest]
 
     async def _notice(self, notice: Notice) -> None:
         at = self.session.clock.now_ms()
@@ -277,7 +289,7 @@ class Intake:
 
     async def flush(self) -> None:
         """Write the events of balances that changed since the last flush."""
-        if not self._balances:
+        if not self._balances or not self.session.owned:
             return
         changed, self._balances = self._balances, {}
         at = self.session.clock.now_ms()

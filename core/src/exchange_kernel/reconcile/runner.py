@@ -68,6 +68,7 @@ class Runner:
         """Take the account over and begin; RECOVERING where the store may have lost commits."""
         session = self.session
         await ownership.acquire(session, self.owner)
+        session.actual.clear(session.account)  # of the time of another owner, who may have been this very process
         row = await session.store.account_row(session.account)
         stored = await session.store.store_row()
         if row is not None:

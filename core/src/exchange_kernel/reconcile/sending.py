@@ -142,10 +142,13 @@ class Sender:
         watch.failures += 1
         wait = session.backoff_ms(watch.failures)
         watch.not_before = watch.cancel_at = session.clock.now_ms() + wait
+        draft = Draft(record, session.clock.now_ms())
         if isinstance(error, AccountHalted):
             session.halted = session.halted or str(error)
-        draft = Draft(record, session.clock.now_ms())
-        draft.condition(Condition("Halted", type(error).__name__, str(error)[:200], draft.now))
+            draft.condition(Condition("Halted", "AccountHalted", str(error)[:200], draft.now))
+        else:  # limits are read after halts
+            draft.clear_condition("Halted")
+            draft.condition(Condition("Limited", error.limit, str(error)[:200], draft.now))
         if record.live is not None:
             watch.query_at = max(watch.query_at, watch.not_before)
         return draft

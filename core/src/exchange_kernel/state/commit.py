@@ -165,19 +165,17 @@ def admit(unit: Unit, account: AccountRow, head: Head, change: Change) -> None:
     symbol = change.before.intent.order.symbol_id
     if limits.symbols is not None and symbol not in limits.symbols:
         raise LimitExceeded(
-            "symbol_id", symbol, "not in the account's allow-list", "change limits.symbols, or cancel it"
+            "symbols", "symbol_id", symbol, "not in the account's allow-list", "change limits.symbols, or cancel it"
         )
     reserved = change.after.progress.reserved
     cap = limits.max_open_notional
     if cap is not None and account.open_notional - head.reserved + reserved > cap:
         total = account.open_notional - head.reserved + reserved
-        raise LimitExceeded(
-            "amount", canonical(total), f"open notional would exceed max_open_notional {cap:f}", "wait or order less"
-        )
+        rule = f"open notional would exceed max_open_notional {cap:f}"
+        raise LimitExceeded("max_open_notional", "amount", canonical(total), rule, "wait or order less")
     if limits.max_order_notional is not None and change.notional > limits.max_order_notional:
-        raise LimitExceeded(
-            "amount", f"{change.notional:f}", f"notional above max_order_notional {limits.max_order_notional:f}"
-        )
+        rule = f"notional above max_order_notional {limits.max_order_notional:f}"
+        raise LimitExceeded("max_order_notional", "amount", f"{change.notional:f}", rule)
     spend_token(account, limits, unit.now)
     unit.dirty_accounts.add(account.account)
 
@@ -191,9 +189,8 @@ def spend_token(account: AccountRow, limits: Limits, now: int) -> None:
     earned = full * max(0, now - account.rate_at) / limits.order_period_ms
     tokens = min(full, tokens + earned)
     if tokens < 1:
-        raise LimitExceeded(
-            "order_rate", str(limits.order_count), f"orders per {limits.order_period_ms} ms", "it waits"
-        )
+        rule = f"orders per {limits.order_period_ms} ms"
+        raise LimitExceeded("order_count", "order_rate", str(limits.order_count), rule, "it waits")
     account.rate_tokens, account.rate_at = (tokens - 1).quantize(Decimal("0.000001"), ROUND_DOWN), now
 
 

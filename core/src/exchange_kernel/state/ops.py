@@ -109,21 +109,22 @@ def check_order_limits(limits: Limits, symbol: str, notional: Decimal | None) ->
     """Limits that one order can break by itself. Raises LimitExceeded."""
     if limits.symbols is not None and symbol not in limits.symbols:
         allowed = ", ".join(sorted(limits.symbols)) or "none"
-        raise LimitExceeded(
-            "symbol_id", symbol, f"not in the account's allow-list ({allowed})", "change limits.symbols"
-        )
+        rule = f"not in the account's allow-list ({allowed})"
+        raise LimitExceeded("symbols", "symbol_id", symbol, rule, "change limits.symbols")
     cap = limits.max_order_notional
     if cap is None and limits.max_open_notional is None:
         return
     if notional is None:
         raise LimitExceeded(
+            "max_order_notional" if cap is not None else "max_open_notional",
             "amount",
             "market order",
             "its notional cannot be bounded and the account has notional limits",
             "set limit_price, or max_slippage while the venue shows a price",
         )
     if cap is not None and notional > cap:
-        raise LimitExceeded("amount", format(notional, "f"), f"notional above max_order_notional {cap:f}", "order less")
+        rule = f"notional above max_order_notional {cap:f}"
+        raise LimitExceeded("max_order_notional", "amount", format(notional, "f"), rule, "order less")
 
 
 class ModifyIntent(Value, frozen=True):

@@ -79,12 +79,12 @@ class Translator:
     def order(self, view: View, ledger: View | None = None, key: Key | None = None) -> OrderReport:
         """One order. ``ledger``: the state of the ledger in the same read. ``key``: where the venue cannot show it.
 
-        On a ledger venue an order is known by its client id, which exists before it is in a block; elsewhere by the
-        venue's.
+        On a ledger venue an order is known by its client id, which exists before it is in a block; elsewhere, and where
+        somebody gave it none, by the venue's.
         """
         symbol, client = view["symbol"], view.get("client")
         order_id = VenueId("order", str(view["id"]))
-        named = VenueId("client", str(client)) if self._ledger else order_id
+        named = self._named(view)
         links: tuple[VenueId, ...] = ()
         if client is not None:
             links = (order_id,) if self._ledger else (VenueId("client", client),)
@@ -150,20 +150,23 @@ class Translator:
 
     def loose_fill(self, item: View, ledger: View | None) -> Fill:
         """A fill of history, whose order is given by its ids."""
-        named = VenueId("client", item["client"]) if self._ledger else VenueId("order", str(item["id"]))
-        return self.fill(item["trade"], named, item["symbol"], ledger)
+        return self.fill(item["trade"], self._named(item), item["symbol"], ledger)
+
+    def _named(self, view: View) -> VenueId:
+        client = view.get("client") if self._ledger else None
+        return VenueId("order", str(view["id"])) if client is None else VenueId("client", client)
 
     def pending(self, view: View, ledger: View, now: Ms, local: Ms) -> OrderReport:
         """A placing transaction that waits in the pool. ``now``: venue ms; ``local``: local ms."""
         cheap = Decimal(view["fee"]) < Decimal(ledger["base_fee"])
-        limit = view.get("limit")
+        limit, client = view.get("limit"), view.get("client")
         return OrderReport(
-            id=VenueId("client", view["client"]),
+            id=VenueId("request", view["rid"]) if client is None else VenueId("client", client),
             symbol=view["symbol"],
             side=_SIDES[view["side"]],
             status=VenueStatus.PENDING,
             as_of=now,
-            key=key_of(view["client"]),
+            key=key_of(client),
             amount=Decimal(view["amount"]),
             price=None if limit is None else Decimal(limit),
             confirmations=0,

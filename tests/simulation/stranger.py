@@ -150,10 +150,11 @@ class Stranger:
             yield "everything on the account was to be canceled (R22)"
         if op not in ("cancel", "amend"):
             return
-        target = self._exchange.engine.orders.get(number)
+        # By the ledger, which forgets nothing: the venue may have forgotten an order that we still try to cancel.
+        target = next((record for record in self._exchange.ledger.orders() if number == record.id), None)
         if target is not None:
             client = target.client
-        if (number is not None or client is not None) and self.owns(number, client):
+        if (target is not None or client is not None) and self.owns(number, client):
             yield f"{op} of the stranger's order {number or client}"
 
     async def unseen(self, processes: Sequence[Process], store: Any) -> list[str]:

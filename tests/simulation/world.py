@@ -23,6 +23,7 @@ from exchange_kernel.errors import (
     StoreUnavailable,
     UnknownIntent,
 )
+from exchange_kernel.events import DriftDetected
 from exchange_kernel.kernel import Kernel
 from exchange_kernel.models import Desired, IntentStatus
 from exchange_kernel.reconcile import engine
@@ -100,6 +101,7 @@ class World:
         self.keyed: set[str] = set()
         self.key_owner: dict[bytes, tuple[str, int]] = {}
         self.single_shots: dict[str, bool] = {}
+        self.told: Counter[tuple[Any, str]] = Counter()
         self.done = False
         self.stranger = (
             Stranger(self.exchange, ACCOUNT, plan, self.weather.counts, self.tell) if plan.stranger else None
@@ -222,6 +224,11 @@ class World:
                 self.violated("S7", f"{intent_id}: an order-creating ticket was committed after a committed cancel")
             if creating and desired == "second":
                 self.violated("S2", f"{intent_id}: a second live attempt was committed")
+            for event in getattr(operation, "events", ()):
+                if isinstance(event, DriftDetected) and event.what == "foreign order":
+                    self.told[epoch, event.venue_id] += 1
+                    if self.told[epoch, event.venue_id] > 1 + self.weather.counts["commit_unknown"]:
+                        self.violated("S15", f"foreign order {event.venue_id} was told more than once by one owner")
             if type(operation).__name__ == "CancelIntents":
                 for name in operation.intent_ids:
                     self.cancel_committed.setdefault(name, self.loop.time())

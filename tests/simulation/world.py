@@ -33,7 +33,7 @@ from exchange_kernel.state.rows import CREATING, LIVE_STATES
 from exchange_kernel.testing.virtual import Deadlock, SeededIds, VirtualClock, VirtualLoop
 from exchange_kernel.venue import Ticket
 from exchange_kernel_paper.adapter import PaperAdapter
-from exchange_kernel_paper.exchange import Exchange, House, LoopClock
+from exchange_kernel_paper.exchange import Exchange, House, LoopClock, Refusal
 from exchange_kernel_paper.exchange import Settings as VenueSettings
 from exchange_kernel_paper.registry import Registry
 from tests.simulation import database
@@ -103,9 +103,34 @@ class World:
         self.single_shots: dict[str, bool] = {}
         self.told: Counter[tuple[Any, str]] = Counter()
         self.done = False
+        self.watch_enabling()
         self.stranger = (
             Stranger(self.exchange, ACCOUNT, plan, self.weather.counts, self.tell) if plan.stranger else None
         )
+
+    def watch_enabling(self) -> None:
+        """R28, R29, by the venue's own hand: what is enabled is enabled once, and before the order that needs it."""
+        commands = self.exchange.commands
+        enable, check = commands._enable, commands._check_enabled
+
+        def enabling(account: Any, request: Any) -> Any:
+            had = account.enabled.get(request.get("name"))
+            done = enable(account, request)
+            self.weather.counts["enabled"] += 1
+            self.weather.counts["enabled again, for more"] += had is not None
+            # After a loss of commits nobody knows what had been enabled, and a trailing read may hide it.
+            if had is not None and had >= account.enabled[request["name"]] and not self.weather.counts["restored"]:
+                self.violated("R28", f"{request['name']} was enabled for {had}, and again for {request['amount']}")
+            return done
+
+        def checking(account: Any, name: str, amount: Decimal, besides: Any = None) -> None:
+            try:
+                check(account, name, amount, besides)
+            except Refusal as refusal:
+                self.violated("R28", f"an order came before what it needs: {refusal}")
+                raise
+
+        commands._enable, commands._check_enabled = enabling, checking  # type: ignore[method-assign]
 
     # ---- noting -------------------------------------------------------------------------------------------------
 
@@ -565,8 +590,8 @@ class World:
 
 
 ENDINGS = ("OrderFilled", "OrderCanceled", "OrderExpired", "OrderRejected")
-CHANGES = ("order", "amend", "cancel", "burn")
-READS = ("find", "recent", "open", "history", "account")
+CHANGES = ("order", "amend", "cancel", "burn", "enable")
+READS = ("find", "recent", "open", "history", "account", "enabled")
 EVENT_FAULTS = ("event_drop", "event_duplicate", "event_reorder", "disconnect")
 
 

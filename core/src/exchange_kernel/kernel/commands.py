@@ -19,6 +19,7 @@ from exchange_kernel.reconcile.resolve import never_sent
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.schema import StandardOrder
 from exchange_kernel.state.ops import CancelIntents, CreateIntents, ModifyIntent, NewIntent, SetHalt
+from exchange_kernel.state.rows import is_step
 
 
 class Commands(Account):
@@ -173,7 +174,7 @@ class Commands(Account):
         if symbol_id is not None:
             find_symbol(session, symbol_id)
         rows = await self._store.intents(self.exchange_id, symbol=symbol_id, active_only=True)
-        ids = tuple(intent.intent_id for intent, _ in rows)
+        ids = tuple(intent.intent_id for intent, _ in rows if not is_step(intent.intent_id))
         session.wrote.update(ids)
         changed: list[str] = []
         for start in range(0, len(ids), 500):

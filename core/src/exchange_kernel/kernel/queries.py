@@ -9,7 +9,7 @@ from exchange_kernel.models import AccountState, Asset, OrderIntent, OrderState,
 from exchange_kernel.orders.validate import suggest
 from exchange_kernel.reconcile.states import light_state, state_of
 from exchange_kernel.schema import AssetMetadata, AssetType, SymbolMetadata
-from exchange_kernel.state.rows import Record
+from exchange_kernel.state.rows import Record, is_step
 
 
 class Queries(Account):
@@ -33,12 +33,12 @@ class Queries(Account):
     async def get_all_intents(self, *, symbol_id: str | None = None, active_only: bool = False) -> list[OrderIntent]:
         self._running()
         rows = await self._store.intents(self.exchange_id, symbol=symbol_id, active_only=active_only)
-        return [intent for intent, _ in rows]
+        return [intent for intent, _ in rows if not is_step(intent.intent_id)]
 
     async def get_all_orders(self, *, symbol_id: str | None = None) -> list[OrderState]:
         self._running()
         rows = await self._store.intents(self.exchange_id, symbol=symbol_id)
-        ours = [light_state(intent, progress) for intent, progress in rows]
+        ours = [light_state(intent, progress) for intent, progress in rows if not is_step(intent.intent_id)]
         foreign = [
             state
             for state in self._actual.all(self.exchange_id)

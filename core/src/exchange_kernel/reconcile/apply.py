@@ -25,7 +25,7 @@ from exchange_kernel.reconcile.decisions import CloseDead, CloseForgotten, Decis
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.schema import AmountType
 from exchange_kernel.schema.numbers import EXACT
-from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketState
+from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketState, is_step
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Spec, VenueStatus
 
@@ -155,7 +155,7 @@ def refresh(draft: Draft, price: Decimal | None = None) -> None:
         status=status,
         reason=reason,
         observed_generation=max(progress.observed_generation, min(observed, record.intent.generation)),
-        reserved=exposure(live, price) if live is not None else ZERO,
+        reserved=exposure(live, price) if live is not None and not is_step(record.intent.intent_id) else ZERO,
     )
     if live is not None and live.seen:
         draft.clear_condition("VenueUnreachable")

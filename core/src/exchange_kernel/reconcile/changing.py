@@ -10,8 +10,10 @@ from exchange_kernel.reconcile.decisions import AmendOrder, BurnNumber, CancelOr
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.sending import Sender
 from exchange_kernel.reconcile.session import Session
+from exchange_kernel.reconcile.steps import WAITS, command_of, spec_of_step
 from exchange_kernel.reconcile.target import price_of, spec_of
-from exchange_kernel.state.rows import Attempt, Record, TicketKind, TicketRow
+from exchange_kernel.schema import canonical
+from exchange_kernel.state.rows import Attempt, Record, TicketKind, TicketRow, is_step
 from exchange_kernel.venue import Amend, Burn, Cancel, Place, Ticket
 
 
@@ -26,11 +28,14 @@ class Changes:
         """Open an attempt; finishes the intent REJECTED where the venue's own check refuses it beforehand."""
         session, record = self.session, draft.record
         intent = record.intent
+        if is_step(intent.intent_id):
+            return await self._step(draft, decision, consumed)
         try:
-            spec = session.adapter.check(spec_of(session, record, decision.amount)).spec
+            preview = session.adapter.check(spec_of(session, record, decision.amount))
         except (InvalidOrder, NoEffect) as error:
             finish(draft, IntentStatus.REJECTED, str(error))
             return draft
+        spec = preview.spec
         value = notional(spec, spec.amount, price_of(session, record)) or ZERO
         key = session.key(intent.intent_id, decision.n)
 
@@ -58,7 +63,33 @@ class Changes:
             draft.progress(status=IntentStatus.SUBMITTING, reason="", reserved=value)
             return TicketRow(decision.n, 1, TicketKind.PLACE, intent.generation, ticket, committed_at=now)
 
-        return await self._sender.command(draft, consumed, Place(key, spec), enter_row=enter, value=value)
+        return await self._sender.command(
+            draft, consumed, Place(key, spec), enter_row=enter, value=value, needs=preview.needs
+        )
+
+    async def _step(self, draft: Draft, decision: Submit, consumed: int) -> Draft:
+        """Open an attempt of a step (R28): the same life as an order's, with another command."""
+        session, intent = self.session, draft.record.intent
+        opened, key = session.opened, session.key(intent.intent_id, decision.n)
+        command = command_of(intent, key)
+
+        def enter(ticket: Ticket, now: int) -> TicketRow:
+            attempt = Attempt(
+                n=decision.n,
+                key=key,
+                generation=intent.generation,
+                spec=spec_of_step(intent),
+                placed_at=now + opened.clock_offset - opened.clock_error,
+                epoch=session.epoch,
+                ids=ticket.ids,
+            )
+            draft.put_attempt(attempt)
+            draft.clear_condition("Halted")
+            draft.emit(OrderRecorded, what=f"enable {command.name} for {canonical(command.amount)}")
+            draft.progress(status=IntentStatus.SUBMITTING, reason="")
+            return TicketRow(decision.n, 1, TicketKind.ENABLE, intent.generation, ticket, committed_at=now)
+
+        return await self._sender.command(draft, consumed, command, enter_row=enter, value=ZERO)
 
     async def amend(self, draft: Draft, decision: AmendOrder, consumed: int) -> Draft:
         """Change the working order in place, its quantity a total (R23)."""
@@ -67,13 +98,13 @@ class Changes:
         seq = _next_seq(record, attempt.n)
         key = session.key(record.intent.intent_id, attempt.n, "amend", seq, session.epoch)
         try:
-            spec = session.adapter.check(
-                spec_of(session, record, decision.amount, like=attempt.spec), attempt.spec
-            ).spec
+            wanted = spec_of(session, record, decision.amount, like=attempt.spec)
+            preview = session.adapter.check(wanted, attempt.spec)
         except (InvalidOrder, NoEffect) as error:
             draft.progress(amend_refused=generation)
             draft.condition(Condition("AmendRejected", "Invalid", str(error)[:200], draft.now))
             return draft
+        spec = preview.spec
         value = notional(spec, spec.amount - attempt.booked, price_of(session, record)) or ZERO
 
         def enter(ticket: Ticket, now: int) -> TicketRow:
@@ -83,7 +114,7 @@ class Changes:
             return TicketRow(attempt.n, seq, TicketKind.AMEND, generation, ticket, committed_at=now, spec=spec)
 
         command = Amend(key, record.ref(attempt), spec)
-        return await self._sender.command(draft, consumed, command, enter_row=enter, value=value)
+        return await self._sender.command(draft, consumed, command, enter_row=enter, value=value, needs=preview.needs)
 
     async def cancel(self, draft: Draft, decision: CancelOrder, consumed: int) -> Draft:
         """Cancel the attempt's order, as a new ticket each time (R21)."""
@@ -127,9 +158,10 @@ class Changes:
 
 
 def _admitted(draft: Draft) -> None:
-    """Neither a halt nor a limit holds it back any more."""
+    """Neither a halt, nor a limit, nor a prerequisite holds it back any more."""
     draft.clear_condition("Halted")
     draft.clear_condition("Limited")
+    draft.clear_condition(WAITS)
 
 
 def _next_seq(record: Record, n: int) -> int:

@@ -25,7 +25,7 @@ from exchange_kernel.reconcile.decisions import (
 from exchange_kernel.reconcile.proof import Look, provable, proves_dead
 from exchange_kernel.schema import TimeInForce
 from exchange_kernel.schema.numbers import EXACT
-from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketKind, TicketRow, TicketState
+from exchange_kernel.state.rows import OPENING, Attempt, AttemptState, Record, TicketKind, TicketRow, TicketState
 from exchange_kernel.value import Value, revised
 from exchange_kernel.venue import Opened, VenueStatus
 
@@ -43,7 +43,8 @@ class Facts(Value, frozen=True):
     ``same``: the working order is that already.
     ``missing``: a complete snapshot did not show the revived attempt, or else the live one. ``gone``: neither do two
     lookups, nor a complete snapshot and complete fill history begun since. ``cancel_at``, ``resend_at``: not before
-    these (pacing). ``looked``: how often it was looked up since its last command.
+    these (pacing). ``looked``: how often it was looked up since its last command. ``waits``: for which prerequisite a
+    new attempt has to wait, or ""; ``refused``: why that will not come, or "" (R28).
     """
 
     now: int
@@ -61,6 +62,8 @@ class Facts(Value, frozen=True):
     missing: bool = False
     gone: bool = False
     looked: int = 0
+    waits: str = ""
+    refused: str = ""
 
 
 def decide(record: Record, facts: Facts) -> Decision:
@@ -85,7 +88,7 @@ def _decide(record: Record, facts: Facts) -> Decision:
         return CloseForgotten(live) if facts.gone else _query(live, "final fills", facts)
     if live.seen:
         return _working(record, live, facts)
-    return _unknown(record, live, facts)
+    return undecided(record, live, facts)
 
 
 def ends_now(record: Record, facts: Facts) -> bool:
@@ -141,6 +144,10 @@ def _without_attempt(record: Record, facts: Facts) -> Decision:
         return Park(held(record))
     if facts.blocked:
         return Wait(_earliest(intent.submit_deadline, facts.until), facts.blocked)
+    if facts.refused:
+        return Park(facts.refused)
+    if facts.waits:
+        return Wait(_earliest(intent.submit_deadline, facts.until), facts.waits)
     if facts.now < facts.not_before:
         return Wait(facts.not_before, "backing off")
     return Submit(len(record.attempts) + 1, remaining(record))
@@ -186,11 +193,12 @@ def ended_by_us(record: Record, attempt: Attempt) -> bool:
     )
 
 
-def _unknown(record: Record, live: Attempt, facts: Facts) -> Decision:
+def undecided(record: Record, live: Attempt, facts: Facts) -> Decision:
+    """What was sent has not been seen: prove it dead, repeat it where that is harmless, or look."""
     ref = record.ref(live)
     if proves_dead(ref, facts.looks, facts.opened):
         return CloseDead(live, _proof_text(facts))
-    place = next((row for row in record.tickets_of(live.n) if row.kind is TicketKind.PLACE), None)
+    place = next((row for row in record.tickets_of(live.n) if row.kind in OPENING), None)
     if place is None:
         return _query(live, "outcome unknown; its ticket is lost", facts)
     if place.ticket.fence.repeatable and any(look.key == live.key for look in facts.looks):
@@ -217,7 +225,7 @@ def _repeat(record: Record, live: Attempt, place: TicketRow, facts: Facts) -> De
     slot = place.ticket.slot
     if slot is not None:
         newest = [r for r in record.tickets_of(live.n) if r.ticket.slot == slot][-1]
-        again = wanted and may_place if newest.kind is TicketKind.PLACE else newest.kind is TicketKind.CANCEL
+        again = wanted and may_place if newest.kind in OPENING else newest.kind is TicketKind.CANCEL
         if again and sendable(newest, facts):
             return Resend(live, newest)
         if facts.now < facts.cancel_at:

@@ -26,9 +26,12 @@ from exchange_kernel.reconcile.facts import gather
 from exchange_kernel.reconcile.looking import look
 from exchange_kernel.reconcile.numbers import Numbers
 from exchange_kernel.reconcile.outcome import take
+from exchange_kernel.reconcile.prerequisites import Prerequisites
 from exchange_kernel.reconcile.sending import Sender
 from exchange_kernel.reconcile.session import Session
+from exchange_kernel.reconcile.steps import decide_step
 from exchange_kernel.reconcile.target import price_of
+from exchange_kernel.state.rows import is_step
 
 MAX_STEPS = 24
 
@@ -38,7 +41,8 @@ class Reconciler:
 
     def __init__(self, session: Session, numbers: Numbers) -> None:
         self.session = session
-        self._sender = Sender(session, numbers)
+        self._prerequisites = Prerequisites(session)
+        self._sender = Sender(session, numbers, self._prerequisites)
         self.changes = Changes(session, self._sender)
 
     async def reconcile(self, intent_id: str) -> float | None:
@@ -65,7 +69,8 @@ class Reconciler:
         for _ in range(MAX_STEPS):
             draft.now = session.clock.now_ms()
             consumed = self._take_inbox(intent_id, draft)
-            decision = decide(draft.record, gather(session, draft.record))
+            facts = gather(session, draft.record, await self._prerequisites.standing(draft.record))
+            decision = (decide_step if is_step(intent_id) else decide)(draft.record, facts)
             if apply(draft, decision):
                 refresh(draft, price_of(session, draft.record))
                 continue

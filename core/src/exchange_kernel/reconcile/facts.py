@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from exchange_kernel.errors import InvalidOrder, NoEffect
 from exchange_kernel.reconcile.decide import Facts, remaining
+from exchange_kernel.reconcile.prerequisites import Standing
 from exchange_kernel.reconcile.proof import Look
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.target import spec_of
@@ -11,7 +12,7 @@ from exchange_kernel.reconcile.wanted import emulated_end
 from exchange_kernel.state.rows import Attempt, Record
 
 
-def gather(session: Session, record: Record) -> Facts:
+def gather(session: Session, record: Record, standing: Standing) -> Facts:
     """Everything beside the record that a decision about it may rest on, as of now."""
     watch = session.watches.get(record.intent.intent_id)
     now = session.clock.now_ms()
@@ -28,6 +29,8 @@ def gather(session: Session, record: Record) -> Facts:
             until=until,
             amendable=amendable,
             same=same,
+            waits=standing.waits,
+            refused=standing.refused,
         )
     return Facts(
         now=now,
@@ -45,6 +48,8 @@ def gather(session: Session, record: Record) -> Facts:
         missing=watch.missing is not None,
         gone=_gone(record.revived or live, watch.looks, watch.snapshot_since, watch.history_since),
         looked=watch.asked,
+        waits=standing.waits,
+        refused=standing.refused,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from exchange_kernel.events import DriftDetected, Event, HealthChanged, MarginCallWarning
 from exchange_kernel.models import IntentStatus, OrderState, Origin
-from exchange_kernel.reconcile.outcome import Reported, Voided
+from exchange_kernel.reconcile.outcome import Reported, Stepped, Voided
 from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.state.ops import RecordEvents, balance_event
@@ -26,6 +26,7 @@ from exchange_kernel.venue import (
     MarketsChanged,
     Notice,
     OrderReport,
+    StepReport,
     VenueEvent,
     VenueStatus,
 )
@@ -75,6 +76,8 @@ class Intake:
         match body:
             case OrderReport():
                 await self.report(body, "stream")
+            case StepReport():
+                self._step(body)
             case FillVoided():
                 await self._voided(body)
             case AccountSnapshot():
@@ -106,6 +109,12 @@ class Intake:
         item = Reported(n, report, source)  # type: ignore[arg-type]
         session.deliver(intent_id, item, Priority.REFRESH if source != "snapshot" else Priority.RESYNC)
         return intent_id
+
+    def _step(self, report: StepReport) -> None:
+        """A stream tells only what is known: any other step is found by looking."""
+        found = self.session.keys.get(report.key)
+        if found is not None:
+            self.session.deliver(found[0], Stepped(found[1], report))
 
     async def _voided(self, event: FillVoided) -> None:
         session = self.session

@@ -6,11 +6,11 @@ import asyncio
 import logging
 
 from exchange_kernel.errors import RateLimited, Unavailable, VenueError
-from exchange_kernel.reconcile.outcome import ReadUpTo, Reported, Unseen
+from exchange_kernel.reconcile.outcome import ReadUpTo, Reported, Stepped, Unseen
 from exchange_kernel.reconcile.proof import Look, earliest_proof_ms
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.state.rows import Record
-from exchange_kernel.venue import Absent, Found, OrderReport
+from exchange_kernel.venue import Absent, Found, OrderReport, StepReport
 
 log = logging.getLogger("exchange_kernel.reconcile")
 
@@ -48,6 +48,7 @@ async def look(session: Session, record: Record, n: int) -> None:
         items = session.inbox.setdefault(intent_id, [])
         orders = [r for r in answer.reports if isinstance(r, OrderReport)]
         items.extend(Reported(n, report, "lookup") for report in orders)
+        items.extend(Stepped(n, r) for r in answer.reports if isinstance(r, StepReport) and r.key == attempt.key)
         items.append(ReadUpTo(n, answer.at, count))
     elif isinstance(answer, Absent):
         if watch.looks and watch.looks[-1].key != ref.key:

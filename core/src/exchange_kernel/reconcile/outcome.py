@@ -14,9 +14,10 @@ from exchange_kernel.reconcile.apply import settle, unknown
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.fold import Source, fold, void
 from exchange_kernel.reconcile.proof import ticket_over
-from exchange_kernel.state.rows import AttemptState, TicketKind, TicketState
+from exchange_kernel.reconcile.steps import WAITS, stepped
+from exchange_kernel.state.rows import OPENING, AttemptState, TicketKind, TicketState
 from exchange_kernel.value import Value, revised
-from exchange_kernel.venue import FillVoided, Opened, OrderReport, Ticket, Watermark
+from exchange_kernel.venue import FillVoided, Opened, OrderReport, StepReport, Ticket, Watermark
 
 
 class Reported(Value, frozen=True):
@@ -25,6 +26,13 @@ class Reported(Value, frozen=True):
     n: int
     report: OrderReport
     source: Source
+
+
+class Stepped(Value, frozen=True):
+    """A report about attempt ``n`` of a step."""
+
+    n: int
+    report: StepReport
 
 
 class Voided(Value, frozen=True):
@@ -67,7 +75,7 @@ class Unseen(Value, frozen=True):
     why: str
 
 
-Item = Reported | Voided | Answered | ReadUpTo | Resolved | Unseen
+Item = Reported | Stepped | Voided | Answered | ReadUpTo | Resolved | Unseen
 
 
 def verdict(error: BaseException, ticket: Ticket) -> Literal["none", "unknown"]:
@@ -91,6 +99,8 @@ def take(draft: Draft, item: Item, opened: Opened) -> None:
     match item:
         case Reported(n=n, report=report, source=source):
             fold(draft, n, report, source)
+        case Stepped(n=n, report=step):
+            stepped(draft, n, step)
         case Voided(n=n, event=event):
             void(draft, n, event)
         case Answered():
@@ -103,6 +113,7 @@ def take(draft: Draft, item: Item, opened: Opened) -> None:
                 unknown(draft, attempt, why)
         case Resolved(actor=actor, how=how):
             draft.clear_condition("Held")
+            draft.clear_condition(WAITS)
             if draft.record.live is None and draft.record.progress.status is IntentStatus.PARKED:
                 draft.progress(status=IntentStatus.PENDING, reason="")
             draft.emit(OrderResolved, actor=actor, how=how)
@@ -121,14 +132,14 @@ def _answered(draft: Draft, item: Answered) -> None:
         return  # one copy did nothing; another may still be on its way
     elif item.verdict == "none":
         settle(draft, item.n, item.seq, TicketState.NONE, f"{item.code}: {item.text}"[:200])
-        if row.kind is TicketKind.PLACE and attempt.state is AttemptState.UNKNOWN and not attempt.seen:
+        if row.kind in OPENING and attempt.state is AttemptState.UNKNOWN and not attempt.seen:
             definite = AttemptState.DEAD if item.code in _TRY_AGAIN else AttemptState.REFUSED
             draft.put_attempt(revised(attempt, state=definite, code=item.code, text=item.text[:200]))
         elif row.kind is TicketKind.AMEND and item.code not in _TRY_AGAIN and item.code != "UnknownTarget":
             draft.progress(amend_refused=row.generation)
             draft.emit(AmendRejected, generation=row.generation, code=item.code, reason=item.text[:200])
             draft.condition(Condition("AmendRejected", item.code, item.text[:200], draft.now))
-    elif attempt.state is AttemptState.UNKNOWN and not attempt.seen and row.kind is TicketKind.PLACE:
+    elif attempt.state is AttemptState.UNKNOWN and not attempt.seen and row.kind in OPENING:
         why = f"{item.code}: {item.text}"[:200] if item.verdict == "unknown" else "venue says duplicate"
         unknown(draft, attempt, why)
 
@@ -145,5 +156,5 @@ def code_of(error: BaseException) -> str:
 def _read_up_to(draft: Draft, n: int, at: Watermark, count: int, opened: Opened) -> None:
     """``count``: tickets the attempt had when the read began; younger ones are not judged by it."""
     for row in draft.record.tickets_of(n)[:count]:
-        if row.state.open and row.kind is not TicketKind.PLACE and ticket_over(row.ticket, at, opened):
+        if row.state.open and row.kind not in OPENING and ticket_over(row.ticket, at, opened):
             draft.put_ticket(revised(row, state=TicketState.NONE, note="not shown, and its fence had passed"))

@@ -15,7 +15,7 @@ from exchange_kernel.reconcile.wanted import wanted_spec
 from exchange_kernel.schema import AmountType, StandardOrder, TimeInForce
 from exchange_kernel.state.commit import AdoptOrphan, new_record
 from exchange_kernel.state.ops import SetRecovering
-from exchange_kernel.state.rows import Attempt, AttemptState, Record
+from exchange_kernel.state.rows import Attempt, AttemptState, Record, is_step
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Found, History, OrderReport, Ref
 
@@ -113,7 +113,7 @@ class Recovery:
         session = self.session
         asked = set() if newest is None else await self._asked_after(int(str(newest)))
         for live in await session.store.live_intents(session.account):
-            if live.intent_id in asked:
+            if live.intent_id in asked or is_step(live.intent_id):
                 continue
             record = await session.store.record(session.account, live.intent_id)
             if (
@@ -156,7 +156,7 @@ class Recovery:
             await self.intake.history(None)
         for live in await session.store.live_intents(session.account):
             record = await session.store.record(session.account, live.intent_id)
-            if record is not None:
+            if record is not None and not is_step(live.intent_id):
                 await self._probe(record)
 
     async def _probe(self, record: Record) -> None:

@@ -24,17 +24,21 @@ from exchange_kernel.reconcile.apply import finish, park
 from exchange_kernel.reconcile.decisions import Resend
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.numbers import Numbers
-from exchange_kernel.reconcile.outcome import Answered, Reported, code_of, verdict
+from exchange_kernel.reconcile.outcome import Answered, Reported, Stepped, code_of, verdict
+from exchange_kernel.reconcile.prerequisites import Needs, Prerequisites
 from exchange_kernel.reconcile.session import Session
+from exchange_kernel.reconcile.steps import waiting
 from exchange_kernel.state.ops import SetHalt
 from exchange_kernel.state.rows import CREATING, Record, TicketKind, TicketRow, TicketState
 from exchange_kernel.value import revised
-from exchange_kernel.venue import FOREVER, Command, NeedsFirst, NotNow, OrderReport, Prep, Prepared, Ticket
+from exchange_kernel.venue import FOREVER, Command, NeedsFirst, NotNow, OrderReport, Prep, Prepared, StepReport, Ticket
 
 log = logging.getLogger("exchange_kernel.reconcile")
 
 EnterRow = Callable[[Ticket, int], TicketRow]
 """Writes a prepared ticket, at a local time in ms, into the draft it was given; returns its row."""
+
+NOTHING: Needs = {}
 
 Outcome = Literal["done", "duplicate", "none", "unknown"]
 
@@ -42,9 +46,10 @@ Outcome = Literal["done", "duplicate", "none", "unknown"]
 class Sender:
     """Sends the tickets of one account."""
 
-    def __init__(self, session: Session, numbers: Numbers) -> None:
+    def __init__(self, session: Session, numbers: Numbers, prerequisites: Prerequisites) -> None:
         self.session = session
         self.numbers = numbers
+        self._prerequisites = prerequisites
 
     async def command(
         self,
@@ -55,19 +60,24 @@ class Sender:
         enter_row: EnterRow,
         value: Decimal | None = None,
         instead_of: Ticket | None = None,
+        needs: Needs = NOTHING,
     ) -> Draft:
         """Prepare a command, commit its ticket with what ``enter_row`` writes into the draft, and send it.
 
         ``value``: the notional (quote) by which it may open or enlarge an order, None for one that cannot; with it the
-        commit asks for halt, limits and RECOVERING. ``instead_of``: use up the slot of this ticket. Returns the draft
-        to go on with. Raises StoreError; errors of the venue become what is known about the ticket."""
+        commit asks for halt, limits and RECOVERING. ``instead_of``: use up the slot of this ticket. ``needs``: the
+        prerequisites it draws on. Returns the draft to go on with. Raises StoreError; errors of the venue become what
+        is known about the ticket."""
         session, intent_id = self.session, draft.record.intent.intent_id
         watch = session.watch(intent_id)
         creating = value is not None
         async with self.numbers.turn() as turn:
             now = session.clock.now_ms()
             give_up = draft.record.intent.submit_deadline if creating else None
-            prep = Prep(now, FOREVER if give_up is None else give_up, turn.taker(instead_of), instead_of)
+            asked_at = session.clock.monotonic()
+            in_use = await self._prerequisites.in_use(intent_id, needs)
+            until = FOREVER if give_up is None else give_up
+            prep = Prep(now, until, turn.taker(instead_of), instead_of, in_use=in_use)
             try:
                 with session.deadlines.within(session.settings.read_timeout):
                     prepared = await session.adapter.prepare(command, prep)
@@ -76,7 +86,11 @@ class Sender:
             except Exception as error:  # noqa: BLE001 - whatever an adapter raises, nothing was sent: say so and try later
                 return await self._not_prepared(draft, consumed, error, creating)
             if not isinstance(prepared, Ticket):
-                return await self._postponed(draft, consumed, prepared)
+                return await self._postponed(draft, consumed, prepared, needs, asked_at)
+            if self._prerequisites.used(intent_id, needs) != in_use:
+                watch.not_before = now + 1  # somebody took of it meanwhile: ask again, by what is left
+                return draft
+            self._prerequisites.reserve(intent_id, needs)
             row = enter_row(prepared, now)
             draft.put_ticket(row)
             draft.progress(next_due=now + int(session.settings.first_look * 1000))
@@ -87,8 +101,10 @@ class Sender:
                     draft, consumed=consumed, opens=creating, notional=value or ZERO, slots=slots
                 )
             except (AccountHalted, LimitExceeded) as error:
+                self._prerequisites.release(intent_id)
                 return self._not_admitted(plain, error)
             except KeyTaken as error:
+                self._prerequisites.release(intent_id)
                 draft = Draft(plain, now)
                 park(draft, str(error))
                 watch.not_before = watch.query_at = now + session.backoff_ms(16)
@@ -122,7 +138,7 @@ class Sender:
             draft.progress(amend_refused=draft.record.intent.generation)
         return await self._commit(draft, consumed)
 
-    async def _postponed(self, draft: Draft, consumed: int, answer: Prepared) -> Draft:
+    async def _postponed(self, draft: Draft, consumed: int, answer: Prepared, needs: Needs, at: float) -> Draft:
         session = self.session
         watch = session.watch(draft.record.intent.intent_id)
         if isinstance(answer, NotNow):
@@ -130,9 +146,28 @@ class Sender:
             draft.condition(Condition("Degraded", "NotNow", answer.why[:200], draft.now))
             return await self._commit(draft, consumed)
         assert isinstance(answer, NeedsFirst)
+        return await self._needs_first(draft, consumed, answer, needs, at)
+
+    async def _needs_first(
+        self, draft: Draft, consumed: int, answer: NeedsFirst, needs: Needs, asked_at: float
+    ) -> Draft:
+        """Something else must be allowed first (R28): it is run as a step, once, and this waits for it and says so."""
+        session, record = self.session, draft.record
+        watch = session.watch(record.intent.intent_id)
         watch.not_before = watch.cancel_at = session.clock.now_ms() + session.backoff_ms(watch.failures)
+        if record.live is not None:
+            watch.query_at = max(watch.query_at, watch.not_before)
+            refused = (await self._prerequisites.standing(record)).refused
+            if refused:
+                draft.progress(amend_refused=record.intent.generation)
+                draft.condition(Condition("AmendRejected", "NeedsFirst", refused[:200], draft.now))
+                return await self._commit(draft, consumed)
+        try:
+            step = await self._prerequisites.ensure(record, answer, needs, asked_at)
+        except AccountHalted as error:
+            return self._not_admitted(draft.before, error)
         watch.failures += 1
-        park(draft, f"needs {answer.name} first: {answer.why}")
+        draft.condition(waiting(record, answer, step, draft.now))
         return await self._commit(draft, consumed)
 
     def _not_admitted(self, record: Record, error: AccountHalted | LimitExceeded) -> Draft:
@@ -172,6 +207,7 @@ class Sender:
             return draft
         items = session.inbox.setdefault(intent_id, [])
         items.extend(Reported(row.attempt, r, "ack") for r in ack.reports if isinstance(r, OrderReport))
+        items.extend(Stepped(row.attempt, r) for r in ack.reports if isinstance(r, StepReport))
         self._answer(intent_id, row, "duplicate" if ack.stage == "duplicate" else "done", ack.stage, "")
         if ack.stage == "duplicate":
             session.watch(intent_id).query_at = 0

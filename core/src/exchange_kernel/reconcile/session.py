@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -113,6 +113,8 @@ class Session:
     folded: dict[str, Reported] = field(default_factory=dict)
     wrote: set[str] = field(default_factory=set)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    uses: dict[str, Mapping[str, Decimal]] | None = None
+    on_record: Callable[[Record], None] = lambda _: None
 
     @property
     def tag(self) -> bytes:
@@ -171,6 +173,7 @@ class Session:
         intent_id = record.intent.intent_id
         self.records[intent_id] = record
         self.records.move_to_end(intent_id)
+        self.on_record(record)
         over = record.progress.status.terminal and record.revived is None
         if over:
             self.known.pop(intent_id, None)

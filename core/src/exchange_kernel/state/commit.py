@@ -14,7 +14,7 @@ from exchange_kernel.events import Event, OrderRecorded, PositionClosed, Positio
 from exchange_kernel.models import ZERO, Desired, Limits, OrderIntent
 from exchange_kernel.schema import Side, canonical
 from exchange_kernel.state.ops import CreateIntents, NewIntent, refuse_halted, same_account
-from exchange_kernel.state.rows import AccountRow, Attempt, FillRow, PositionRow, Progress, Record
+from exchange_kernel.state.rows import AccountRow, Attempt, FillRow, PositionRow, Progress, Record, is_step
 from exchange_kernel.state.unit import Head, Needs, Unit, compact, storable
 from exchange_kernel.value import Value
 from exchange_kernel.venue import Slot
@@ -143,6 +143,26 @@ class AdoptOrphan(Value, frozen=True):
         return Change(self.account, self.epoch, new_record(self.intent), self.after, self.events)
 
 
+class DeclareStep(Value, frozen=True):
+    """Write an intent of the kernel's own (R28), under the epoch: there is one owner, who keeps one in flight per name.
+
+    Raises Fenced, AccountHalted. Returns False when it exists.
+    """
+
+    account: str
+    epoch: int
+    intent: OrderIntent
+
+    def needs(self) -> Needs:
+        return Needs((self.account,), (self.account,), ((self.account, self.intent.intent_id),))
+
+    def apply(self, unit: Unit) -> bool:
+        unit.check_epoch(self.account, self.epoch)
+        refuse_halted(unit, unit.account(self.account))
+        fresh = CreateIntents(self.account, (NewIntent(self.intent),), "kernel", system=True).apply(unit)
+        return bool(fresh)
+
+
 def new_record(intent: OrderIntent) -> Record:
     """The record of an intent that has just been declared."""
     return Record(intent, Progress(next_due=0))
@@ -161,6 +181,8 @@ def admit(unit: Unit, account: AccountRow, head: Head, change: Change) -> None:
     refuse_halted(unit, account)
     if account.recovering is not None:
         raise AccountHalted(f"account {account.account} is RECOVERING: {account.recovering.get('cause', '')}")
+    if is_step(change.before.intent.intent_id):
+        return
     limits: Limits = account.limits
     symbol = change.before.intent.order.symbol_id
     if limits.symbols is not None and symbol not in limits.symbols:

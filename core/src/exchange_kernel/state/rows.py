@@ -36,7 +36,7 @@ LIVE_STATES = frozenset({AttemptState.UNKNOWN, AttemptState.LIVE, AttemptState.C
 
 
 class TicketKind(StrEnum):
-    """What a ticket does. PLACE and AMEND can create execution; the others cannot."""
+    """What a ticket does. PLACE and AMEND can create execution, and ENABLE allows it; the others cannot."""
 
     PLACE = "PLACE"
     AMEND = "AMEND"
@@ -45,7 +45,16 @@ class TicketKind(StrEnum):
     ENABLE = "ENABLE"
 
 
-CREATING = frozenset({TicketKind.PLACE, TicketKind.AMEND})
+CREATING = frozenset({TicketKind.PLACE, TicketKind.AMEND, TicketKind.ENABLE})
+"""What a halt holds back, and what an attempt is looked up by."""
+
+OPENING = frozenset({TicketKind.PLACE, TicketKind.ENABLE})
+"""The first ticket of an attempt."""
+
+
+def is_step(intent_id: str) -> bool:
+    """Is this an intent of the kernel's own (R28)? No id that a user may give begins so."""
+    return intent_id.startswith("~")
 
 
 class TicketState(StrEnum):

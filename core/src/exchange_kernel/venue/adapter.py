@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 from exchange_kernel.schema import Support, SymbolMetadata
@@ -24,12 +25,17 @@ from exchange_kernel.venue.reports import (
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Exactly what would be sent: ``spec`` after rounding, the capabilities it ``uses``, the most it may cost."""
+    """Exactly what would be sent: ``spec`` after rounding, the capabilities it ``uses``, the most it may cost.
+
+    ``needs``: prerequisites of the account that such an order draws on while it lives, by name, with the amount of it
+    in a unit of the adapter's choice (0: a mode, without quantity). A pure function of the spec, like everything here.
+    """
 
     spec: Spec
     uses: Mapping[str, Support]
     outlay: tuple[Money, ...] = ()
     warnings: tuple[str, ...] = ()
+    needs: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Literal
 
+import msgspec
+
 from exchange_kernel.schema import AmountType, PriceSource, Side, TimeInForce, TrailUnit, TriggerKind
 from exchange_kernel.value import Value
 from exchange_kernel.venue.fences import Key, Ms, Slot, Ticket, VenueId
@@ -108,11 +110,13 @@ class Settle(Value, frozen=True):
 
 
 class Enable(Value, frozen=True):
-    """A prerequisite: an allowance, a position mode."""
+    """A prerequisite: an allowance, a position mode. ``amount``: enough for everything live that uses it and everything
+    that waits for it (R29), in the unit of :attr:`Preview.needs`; 0 where it has no quantity."""
 
     key: Key
     name: str
     body: Mapping[str, str]
+    amount: Decimal = Decimal(0)
 
 
 class Burn(Value, frozen=True):
@@ -149,6 +153,8 @@ class Prep(Value, frozen=True):
     more (an intent's submit deadline); no ticket may be sent after it.
 
     ``take(scope)`` reserves the next number of a scope; it is committed with the ticket or given back.
+    ``in_use``: of each name in the command's :attr:`Preview.needs`, how much the live orders of all *other* intents
+    use: what is allowed must suffice for that and for this command, or the answer is ``NeedsFirst``.
     ``instead_of``: replace this ticket; ``take`` returns its slot, and fees must beat it. ``dry``: no signer, empty
     body.
     """
@@ -158,3 +164,4 @@ class Prep(Value, frozen=True):
     take: Callable[[str], Slot]
     instead_of: Ticket | None = None
     dry: bool = False
+    in_use: Mapping[str, Decimal] = msgspec.field(default_factory=dict)

@@ -15,7 +15,8 @@ from exchange_kernel.errors import (
     UnknownTarget,
 )
 from exchange_kernel.orders import suggest
-from exchange_kernel.schema import SymbolMetadata
+from exchange_kernel.schema import SymbolMetadata, canonical
+from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     FOREVER,
@@ -27,10 +28,12 @@ from exchange_kernel.venue import (
     CancelAll,
     Command,
     Context,
+    Enable,
     Fill,
     LedgerEntry,
     Lookup,
     Ms,
+    NeedsFirst,
     Opened,
     OrderReport,
     Place,
@@ -160,9 +163,15 @@ class PaperAdapter:
         match command:
             case Place(key, spec):
                 sent = self.check(spec)
+                first = await self._first(sent, prep)
+                if first is not None:
+                    return first
                 fields = place_fields(sent.spec, client_id(key) if self._terms.client_ids else None)
                 return self._tickets.seal("order", key, prep, fields, sent.outlay, f"{spec.side} {spec.symbol}")
             case Amend(key, ref, spec):
+                first = await self._first(self.check(spec), prep)
+                if first is not None:
+                    return first
                 return self._amend(key, ref, spec, prep)
             case Cancel(key, ref, _):
                 fields = {"symbol": ref.symbol, **self._target(ref)}
@@ -170,6 +179,9 @@ class PaperAdapter:
             case CancelAll(key, symbol):
                 fields = {} if symbol is None else {"symbol": symbol}
                 return self._tickets.seal("cancel_all", key, prep, fields, note=f"cancel all {symbol or ''}")
+            case Enable(key, name, _, amount) if self._terms.enable != "off":
+                fields = {"name": name, "amount": canonical(amount)}
+                return self._tickets.seal("enable", key, prep, fields, note=f"enable {name}")
             case Burn(key, slot) if self._terms.fence == "sequence" and slot.scope == self._identity:
                 return self._tickets.seal(
                     "burn", key, revised(prep, take=lambda _: slot), {}, note=f"burn {slot.number}"
@@ -202,9 +214,23 @@ class PaperAdapter:
             return Ack("duplicate")
         if "held" in reply:
             return Ack("held")
+        if op == "enable":
+            done = {"rid": client_id(ticket.key), "code": "", "fee": None, "at": reply["t"]}
+            return Ack("decided", (self._translate.step(done, ticket.key, None),))
         # Without client ids only this answer says which order is whose.
         known = ticket.key if op == "order" and not self._terms.client_ids else None
         return Ack("decided", tuple(self._translate.order(view, key=known) for view in reply["orders"]))
+
+    async def _first(self, sent: Preview, prep: Prep) -> NeedsFirst | None:
+        """What must be enabled, or for more than it is, before this may be ordered beside what uses it already."""
+        for name, amount in sent.needs.items():
+            wanted = EXACT.add(amount, prep.in_use.get(name, _NOTHING))
+            enabled = (await self.read("enabled"))["enabled"].get(name)
+            if enabled is None:
+                return NeedsFirst(name, {}, f"{name} is not enabled on this account")
+            if Decimal(enabled) < wanted:
+                return NeedsFirst(name, {}, f"{name} is enabled for {enabled}, {canonical(wanted)} is needed")
+        return None
 
     def _amend(self, key: bytes, ref: Ref, spec: Spec, prep: Prep) -> Ticket:
         place = prep.instead_of
@@ -305,8 +331,9 @@ class PaperAdapter:
 
 
 _CLOSED = "the adapter is not open"
+_NOTHING = Decimal(0)
 _AMENDED = frozenset({"amount", "limit"})
-_UNKNOWN_TERMS = VenueTerms("none", 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "off", Decimal(0), Decimal(0), "quote")
+_UNKNOWN_TERMS = VenueTerms("none", 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "off", Decimal(0), Decimal(0), "quote", "off")
 
 
 def _decoded(data: bytes) -> dict[str, Any] | None:

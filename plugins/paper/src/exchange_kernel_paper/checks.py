@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
@@ -19,6 +20,7 @@ from exchange_kernel.schema import (
 from exchange_kernel.schema.numbers import EXACT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec
+from exchange_kernel_paper.exchange.commands import allowance_of
 from exchange_kernel_paper.terms import VenueTerms
 
 _DIGITS = MAX_INTEGER_DIGITS + MAX_FRACTION_DIGITS
@@ -39,7 +41,7 @@ def preview(spec: Spec, symbol: SymbolMetadata, terms: VenueTerms) -> Preview:
     sent = _rounded(spec, symbol)
     _check_bounds(sent, symbol)
     warnings = (_NEVER_RESTS,) if sent.limit is None and sent.tif not in _IMMEDIATE else ()
-    return Preview(sent, _uses(sent, symbol), outlay(sent, symbol, terms), warnings)
+    return Preview(sent, _uses(sent, symbol), outlay(sent, symbol, terms), warnings, _needs(sent, terms))
 
 
 def amendment(spec: Spec, was: Spec, symbol: SymbolMetadata, terms: VenueTerms) -> Preview:
@@ -61,7 +63,15 @@ def amendment(spec: Spec, was: Spec, symbol: SymbolMetadata, terms: VenueTerms) 
             raise Unsupported(feature, "this venue does not amend so; cancel and place again")
     uses = dict(after.uses)
     uses.update((feature, symbol.capabilities.support(feature)) for feature in needed)
-    return Preview(after.spec, uses, after.outlay, after.warnings)
+    return Preview(after.spec, uses, after.outlay, after.warnings, after.needs)
+
+
+def _needs(sent: Spec, terms: VenueTerms) -> Mapping[str, Decimal]:
+    """What must be enabled on the account first, and how much of it this order takes up."""
+    if terms.enable == "off":
+        return {}
+    name = allowance_of(sent.symbol, in_quote=sent.amount_in is AmountType.QUOTE)
+    return {name: sent.amount if terms.enable == "allowance" else Decimal(0)}
 
 
 def outlay(spec: Spec, symbol: SymbolMetadata, terms: VenueTerms) -> tuple[Money, ...]:

@@ -24,6 +24,7 @@ from exchange_kernel.venue import (
     Watermark,
 )
 from exchange_kernel_paper.terms import VenueTerms
+from exchange_kernel_paper.tickets import operation
 from exchange_kernel_paper.translate import Translator, client_id, key_of
 
 CLOCK_SPREAD_MS = 5_000
@@ -68,7 +69,8 @@ class Lookups:
         if reports:
             return Found(tuple(reports), at)
         # What finished without a fill that long before the *answer* may be forgotten.
-        since = reply["t"] - self._terms.retention_ms + 1 if self._terms.retention_ms else 0
+        forgets = self._terms.retention_ms and not _is_step(ref)
+        since = reply["t"] - self._terms.retention_ms + 1 if forgets else 0
         return Absent(at, since, ("ledger", "pool") if ledger is not None else ("orders",))
 
     async def open_orders(self, page: str | None) -> Snapshot:
@@ -113,6 +115,11 @@ class Lookups:
         slots = [end.slot for end in ends if isinstance(end, SlotEnd) and end.slot.scope == self._scope]
         spent = frozenset(slot for slot in slots if slot.number < ledger["next_final"])
         return Watermark(ledger_ms=ledger["final_ms"], height=ledger["final"], spent=spent)
+
+
+def _is_step(ref: Ref) -> bool:
+    """Is this no order, but something enabled? Receipts of requests are kept for ever."""
+    return bool(ref.tickets) and all(operation(ticket.body) == "enable" for ticket in ref.tickets)
 
 
 def _could_be(report: OrderReport, spec: Spec) -> bool:

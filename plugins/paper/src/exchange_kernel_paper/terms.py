@@ -61,6 +61,7 @@ class VenueTerms:
     maker_fee: Decimal
     taker_fee: Decimal
     fee_in: str
+    enable: str
 
     @property
     def ledger(self) -> bool:

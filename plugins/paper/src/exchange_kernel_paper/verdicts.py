@@ -48,6 +48,7 @@ VENUE: Mapping[str, Verdict] = {
     Code.FILTER_DISPLAY: (OrderRefused, Why.FILTER),
     Code.INSUFFICIENT_FUNDS: (InsufficientFunds, Why.FUNDS),
     Code.WOULD_CROSS: (PostOnlyWouldCross, Why.WOULD_CROSS),
+    Code.NOT_ENABLED: (OrderRefused, Why.FILTER),
     # cancels and amends
     Code.UNKNOWN_ORDER: (UnknownTarget, Why.OTHER),
     Code.AMEND_OFF: (OrderRefused, Why.FILTER),

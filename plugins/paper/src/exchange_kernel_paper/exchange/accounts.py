@@ -27,7 +27,7 @@ class Account:
     ``by_client``: orders per client id, oldest first. ``open``: by order id. ``past``: what finished or traded, in
     order, for history. ``keys``: ids a permanent-key venue never accepts again. ``number``: next of a ledger venue;
     ``mined``: the block of each number used; ``pool``: transactions waiting; ``receipts``: fate of each request id
-    that was executed.
+    that was executed. ``enabled``: what was enabled by :func:`.commands.allowance_of`, and up to which amount.
     """
 
     def __init__(self, name: str, secret: bytes, *, house: bool = False) -> None:
@@ -41,6 +41,7 @@ class Account:
         self.pool: dict[int, Transaction] = {}
         self.receipts: dict[str, Receipt] = {}
         self.changed: set[str] = set()
+        self.enabled: dict[str, Decimal] = {}
 
     @property
     def number(self) -> int:

@@ -33,6 +33,7 @@ class Code(StrEnum):
     # The order is fine, the moment is not.
     INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
     WOULD_CROSS = "WOULD_CROSS"
+    NOT_ENABLED = "NOT_ENABLED"
     # A cancel or an amend found no open order; it may be filled, cancelled, unknown, or not have arrived yet.
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
     AMEND_OFF = "AMEND_OFF"

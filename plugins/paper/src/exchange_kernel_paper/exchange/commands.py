@@ -17,7 +17,7 @@ from exchange_kernel_paper.exchange.settings import Settings
 
 
 class Commands:
-    """The five operations: order, amend, cancel, cancel_all, burn."""
+    """The six operations: order, amend, cancel, cancel_all, enable, burn."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine, self._settings = engine, settings
@@ -40,7 +40,7 @@ class Commands:
                 self._keep(account, request, refusal.code, ZERO, -1)
                 self._record_rejected(account, request, refusal.code)
             raise
-        if remembers or request["op"] == "cancel_all":
+        if remembers or request["op"] in ("cancel_all", "enable"):
             self._keep(account, request, "", ZERO, -1)
         return orders
 
@@ -81,6 +81,8 @@ class Commands:
         if op == "cancel_all":
             symbol = request.get("symbol")
             return self._engine.cancel_all(account, None if symbol is None else self.market(symbol).symbol)
+        if op == "enable" and self._settings.enable != "off":
+            return self._enable(account, request)
         if op == "burn" and self._settings.fence == "sequence":
             return []
         raise Refusal(Code.BAD_REQUEST, f"no operation {op!r} here")
@@ -88,14 +90,41 @@ class Commands:
     def _place(self, account: Account, request: Request, rid: str | None) -> Order:
         market = self.market(request.get("symbol"))
         terms = read_terms(market, request, self._engine.now)
+        self._check_enabled(account, allowance_of(market.symbol, in_quote=terms.in_quote), terms.amount)
         return self._engine.place(account, market, terms, request_client(request), rid)
 
     def _amend(self, account: Account, request: Request, rid: str | None) -> Order:
         order = self._open_target(account, request)
         limit = read_price(order.market, "limit", request) or order.limit
         total: Decimal = number("amount", request.get("amount"))
+        name = allowance_of(order.market.symbol, in_quote=order.in_quote)
+        self._check_enabled(account, name, total, besides=order)
         self._engine.amend(order, total, limit, rid)
         return order
+
+    def _enable(self, account: Account, request: Request) -> list[Order]:
+        name = request.get("name")
+        if not isinstance(name, str) or name.partition(" ")[0] not in self._engine.markets:
+            raise Refusal(Code.UNKNOWN_SYMBOL, f"nothing is called {name!r} that could be enabled")
+        if name in self._engine.closed:
+            raise Refusal(Code.MARKET_CLOSED, f"{name} takes no orders now")
+        account.enabled[name] = number("amount", request.get("amount"))
+        return []
+
+    def _check_enabled(self, account: Account, name: str, amount: Decimal, besides: Order | None = None) -> None:
+        """May the account have orders for that much more here? Refusal: NOT_ENABLED."""
+        if self._settings.enable == "off" or account.house:
+            return
+        enabled = account.enabled.get(name)
+        if enabled is None:
+            raise Refusal(Code.NOT_ENABLED, f"{name} is not enabled on this account")
+        if self._settings.enable == "mode":
+            return
+        for order in account.open.values():
+            if order is not besides and allowance_of(order.market.symbol, in_quote=order.in_quote) == name:
+                amount += order.amount
+        if amount > enabled:
+            raise Refusal(Code.NOT_ENABLED, f"{name} is enabled for {enabled}, {amount} is needed")
 
     def _record_rejected(self, account: Account, request: Request, code: str) -> list[Order]:
         """Where a failed order is remembered: its rejection is what a look-up finds."""
@@ -130,6 +159,11 @@ class Commands:
         if request["op"] not in ("amend", "cancel"):
             return []
         return list(reversed(account.by_client.get(request_client(request) or "", ())))
+
+
+def allowance_of(symbol: str, *, in_quote: bool) -> str:
+    """What has to be enabled for orders in a market: one name for amounts in base, another for those in quote."""
+    return f"{symbol} in quote" if in_quote else symbol
 
 
 def request_client(request: Request) -> str | None:

@@ -29,6 +29,7 @@ class Queries:
             "open": self.open,
             "history": self.history,
             "account": self.account,
+            "enabled": self.enabled,
         }
 
     def time(self, account: Account, request: Request, at: int) -> Reply:
@@ -53,11 +54,16 @@ class Queries:
             "finality": settings.finality,
             "gas_asset": settings.gas_asset,
             "amend": settings.amend,
+            "enable": settings.enable,
             "maker_fee": text(settings.maker_fee),
             "taker_fee": text(settings.taker_fee),
             "fee_in": settings.fee_in,
             **self._ledger(account, at),
         }
+
+    def enabled(self, account: Account, request: Request, at: int) -> Reply:
+        """What is enabled on the account, and up to which amount."""
+        return {"enabled": {name: text(amount) for name, amount in sorted(account.enabled.items())}}
 
     def markets(self, account: Account, request: Request, at: int) -> Reply:
         """Every market with its filters."""

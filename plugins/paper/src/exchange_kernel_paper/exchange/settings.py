@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 FENCES = ("time_window", "sequence", "height", "permanent_key", "none")
 LEDGERS = ("sequence", "height")
 AMENDS = ("full", "down", "off")
+ENABLES = ("off", "mode", "allowance")
 FEE_ASSETS = ("quote", "base", "received")
 
 
@@ -32,7 +33,8 @@ class Settings:
     fractions, in ``fee_in``: quote, base, or whatever the trader receives. ``read_lag_ms``: longest time reads may
     trail (with the query_lag fault). ``retention_ms``: how long a finished order without fills can be looked up; 0 is
     for ever, as always on a ledger venue. ``page_size``: orders per page. ``queue_size``: events a slow subscriber
-    may fall behind.
+    may fall behind. ``enable``: ``off``; or each market must be enabled on the account before its first order: as a
+    ``mode``, or with an ``allowance`` that all working orders of the account there share, in the unit of their amounts.
     """
 
     fence: str = "time_window"
@@ -54,9 +56,10 @@ class Settings:
     heartbeat_ms: int = 1_000
     balance_event_ms: int = 100
     queue_size: int = 20_000
+    enable: str = "off"
 
     def __post_init__(self) -> None:
-        for name, choices in (("fence", FENCES), ("amend", AMENDS), ("fee_in", FEE_ASSETS)):
+        for name, choices in (("fence", FENCES), ("amend", AMENDS), ("fee_in", FEE_ASSETS), ("enable", ENABLES)):
             if getattr(self, name) not in choices:
                 raise SettingError(name, getattr(self, name), f"choose one of {', '.join(choices)}")
         for field in fields(self):

@@ -9,7 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 from exchange_kernel.errors import OutcomeUnknown, VenueError
-from exchange_kernel.venue import Absent, Ack, Amend, Cancel, OrderReport, Place, Ticket, TimeEnd, VenueEvent
+from exchange_kernel.venue import (
+    Absent,
+    Ack,
+    Amend,
+    Cancel,
+    NeedsFirst,
+    OrderReport,
+    Place,
+    Ticket,
+    TimeEnd,
+    VenueEvent,
+)
 from exchange_kernel_paper.exchange import sign
 
 SECRET = b"paper"
@@ -130,6 +141,33 @@ class CancelReplaces(Wrapped):
         with contextlib.suppress(VenueError):
             await self.inner.submit(pair[0])
         return await self.inner.submit(pair[1])
+
+
+class TrustsTheKernel(Wrapped):
+    """A venue where what is enabled cannot be read: it says once per name what comes first, and then leaves it to the
+    kernel to have it proved before it asks again (R28)."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._told: set[str] = set()
+
+    async def prepare(self, command: Any, prep: Any) -> Any:
+        prepared = await self.inner.prepare(command, prep)
+        if not isinstance(prepared, NeedsFirst):
+            return prepared
+        if prepared.name not in self._told:
+            self._told.add(prepared.name)
+            return prepared
+        read = self.inner._first
+
+        async def nothing(sent: Any, prep: Any) -> None:
+            return None
+
+        self.inner._first = nothing
+        try:
+            return await self.inner.prepare(command, prep)
+        finally:
+            self.inner._first = read
 
 
 class ShortFence(Wrapped):

@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from exchange_kernel.errors import NoEffect, Refused
 from exchange_kernel.reconcile import decide as decide_module
-from exchange_kernel.reconcile import engine, fold, numbers, outcome, proof, sending, session
+from exchange_kernel.reconcile import engine, fold, numbers, outcome, prerequisites, proof, sending, session
 from exchange_kernel.reconcile.decide import AmendOrder, Query, Resend, Wait
 from exchange_kernel.state import commit, unit
 from exchange_kernel.state.rows import AttemptState, TicketKind
@@ -27,6 +28,7 @@ from tests.simulation.adapters import (
     NoHorizon,
     RetriesSubmit,
     SignsAfterCommit,
+    TrustsTheKernel,
 )
 from tests.simulation.world import Hooks
 
@@ -58,7 +60,24 @@ class Mutant:
                 setattr(target, name, value)
 
 
+ENABLING: dict[str, Any] = {"fence": "time_window", "intents": (4, 6), "stranger": 0.0}
+
 unmutated = Mutant("none", ())
+
+
+def _several_in_flight() -> list[Patch]:
+    return [(prerequisites, "prefix", lambda name: "~nothing is ever in flight-")]
+
+
+def _unproved() -> list[Patch]:
+    async def free(self: Any, record: Any) -> Any:
+        return prerequisites.Standing()
+
+    return [(prerequisites.Prerequisites, "standing", free)]
+
+
+def _alone() -> list[Patch]:
+    return [(prerequisites.Prerequisites, "used", lambda self, intent_id, needs: dict.fromkeys(needs, Decimal(0)))]
 
 
 def _no_cas() -> list[Patch]:
@@ -285,6 +304,13 @@ MUTANTS: dict[str, Mutant] = {
     "epoch unchecked on status writes": Mutant("R31", ("S8",), _status_without_epoch),
     "trade id without instrument": Mutant(
         "S10", ("S10", "L1"), adapter=BareTradeIds, plan={"intents": (10, 14), "styles": ("market", "crossing")}
+    ),
+    "enabled twice": Mutant("R28", ("R28",), _several_in_flight, plan={**ENABLING, "settings": {"enable": "mode"}}),
+    "sent before what it needs is proved": Mutant(
+        "R28", ("R28",), _unproved, adapter=TrustsTheKernel, plan={**ENABLING, "settings": {"enable": "mode"}}
+    ),
+    "allowance of one for all": Mutant(
+        "R29", ("R28",), _alone, plan={**ENABLING, "settings": {"enable": "allowance"}, "styles": ("resting",)}
     ),
     "late fill dropped": Mutant(
         "R19", ("S10", "S6", "S2", "L1"), _late_dropped, plan={"lying": True, "fence": "time_window"}

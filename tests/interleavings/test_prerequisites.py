@@ -33,7 +33,7 @@ def executed(desk: Desk) -> int:
 
 @pytest.mark.parametrize("fence", FENCES)
 def test_many_orders_that_need_the_same_wait_for_one_step(fence: str) -> None:
-    """Five orders at once: at most two changes, the last for all of them; every order comes to work; no step is seen."""
+    """Five orders at once: at most two changes, the last for all; every order comes to work; no step is seen."""
 
     async def scene(desk: Desk) -> None:
         process = await desk.start()

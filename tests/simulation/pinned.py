@@ -30,16 +30,19 @@ PAST = (
     1905,
     20063,
     20814,
+    377,
 )
 """Schedules that once violated something."""
 
 KILLERS: dict[str, int] = {
     "HTTP retry": 7,
     "absence beyond retention": 138,
+    "allowance of one for all": 0,
     "broadcast answer taken as rejection": 128,
     "cancel not re-checked before send": 158,
     "cancel-replace as amend": 29,
     "committed ticket read as unsent": 12,
+    "enabled twice": 2,
     "epoch unchecked on status writes": 142,
     "fence judged by the local clock": 2,
     "fill counted from ack and stream": 1,
@@ -50,6 +53,7 @@ KILLERS: dict[str, int] = {
     "not found believed at once": 10,
     "query before the fence trusted after it": 5,
     "remainder from stale fills": 40,
+    "sent before what it needs is proved": 2,
     "sign after commit": 6,
     "trade id without instrument": 1,
     "two amends in flight": 50,

@@ -51,6 +51,7 @@ EXPECTED: dict[Code, type[VenueError] | None] = {
     Code.FILTER_DISPLAY: OrderRefused,
     Code.INSUFFICIENT_FUNDS: InsufficientFunds,
     Code.WOULD_CROSS: PostOnlyWouldCross,
+    Code.NOT_ENABLED: OrderRefused,
     Code.UNKNOWN_ORDER: UnknownTarget,
     Code.AMEND_OFF: OrderRefused,
     Code.AMEND_NOT_DOWN: OrderRefused,

@@ -20,7 +20,6 @@ from exchange_kernel.schema import (
 from exchange_kernel.schema.numbers import EXACT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec
-from exchange_kernel_paper.exchange.commands import allowance_of
 from exchange_kernel_paper.terms import VenueTerms
 
 _DIGITS = MAX_INTEGER_DIGITS + MAX_FRACTION_DIGITS
@@ -70,7 +69,7 @@ def _needs(sent: Spec, terms: VenueTerms) -> Mapping[str, Decimal]:
     """What must be enabled on the account first, and how much of it this order takes up."""
     if terms.enable == "off":
         return {}
-    name = allowance_of(sent.symbol, in_quote=sent.amount_in is AmountType.QUOTE)
+    name = f"{sent.symbol} in quote" if sent.amount_in is AmountType.QUOTE else sent.symbol
     return {name: sent.amount if terms.enable == "allowance" else Decimal(0)}
 
 

@@ -22,7 +22,7 @@ from exchange_kernel.reconcile.decisions import (
     Submit,
     Wait,
 )
-from exchange_kernel.reconcile.proof import Look, provable, proves_dead
+from exchange_kernel.reconcile.proof import Look, provable, proves_dead, summary
 from exchange_kernel.schema import TimeInForce
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.rows import OPENING, Attempt, AttemptState, Record, TicketKind, TicketRow, TicketState
@@ -197,7 +197,7 @@ def undecided(record: Record, live: Attempt, facts: Facts) -> Decision:
     """What was sent has not been seen: prove it dead, repeat it where that is harmless, or look."""
     ref = record.ref(live)
     if proves_dead(ref, facts.looks, facts.opened):
-        return CloseDead(live, _proof_text(facts))
+        return CloseDead(live, summary(facts.looks))
     place = next((row for row in record.tickets_of(live.n) if row.kind in OPENING), None)
     if place is None:
         return _query(live, "outcome unknown; its ticket is lost", facts)
@@ -397,12 +397,3 @@ def _look_until(attempt: Attempt, why: str, at: int, facts: Facts) -> Decision:
 
 def _earliest(*times: int | None) -> int | None:
     return min((at for at in times if at is not None), default=None)
-
-
-def _proof_text(facts: Facts) -> str:
-    at = facts.looks[-1].absent.at
-    marks = (("venue_ms", at.venue_ms), ("ledger_ms", at.ledger_ms), ("height", at.height))
-    seen = ", ".join(f"{name}={value}" for name, value in marks if value is not None)
-    spent = ", ".join(f"{slot.scope}#{slot.number} spent" for slot in sorted(at.spent, key=lambda s: s.number))
-    got = "; ".join(part for part in (seen, spent) if part)
-    return f"absent in {len(facts.looks)} reads up to {got}, past every end of its tickets"

@@ -77,3 +77,13 @@ def earliest_proof_ms(ref: Ref, opened: Opened) -> int | None:
             return None
         times.append(min(ends))
     return max(times) - opened.clock_offset + opened.clock_error + 1 if times else None
+
+
+def summary(looks: Sequence[Look]) -> str:
+    """A proof by absence, for people."""
+    at = looks[-1].absent.at
+    marks = (("venue_ms", at.venue_ms), ("ledger_ms", at.ledger_ms), ("height", at.height))
+    seen = ", ".join(f"{name}={value}" for name, value in marks if value is not None)
+    spent = ", ".join(f"{slot.scope}#{slot.number} spent" for slot in sorted(at.spent, key=lambda s: s.number))
+    got = "; ".join(part for part in (seen, spent) if part)
+    return f"absent in {len(looks)} reads up to {got}, past every end of its tickets"

@@ -156,3 +156,19 @@ def test_many_declarations_behind_one_lost_reply_all_come_out_once(moment: str) 
             assert len(desk.orders(name)) == 1
 
     play(scene)
+
+
+def test_a_copy_turned_away_for_its_rate_says_nothing_of_another() -> None:
+    """The network made a copy of the request, and the first to arrive met a rate limit. The second becomes the order: a
+    new attempt beside it would be the second one."""
+
+    async def scene(desk: Desk) -> None:
+        process = await desk.start()
+        desk.exchange.faults.once("duplicate", "order", ms=1500)
+        desk.exchange.faults.once("rate_limit", "order", ms=200)
+        await process.kernel.place_order(buy(price="50010"), "a")
+        record = await desk.reaches("a", IntentStatus.FILLED)
+        assert len(record.attempts) == 1
+        assert len(desk.orders("a")) == 1
+
+    play(scene, fence="permanent_key")

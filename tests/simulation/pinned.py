@@ -31,6 +31,7 @@ PAST = (
     20063,
     20814,
     377,
+    1240,
 )
 """Schedules that once violated something."""
 

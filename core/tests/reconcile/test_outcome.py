@@ -47,6 +47,7 @@ class Throttled(errors.RateLimited):
     """A plugin's own kind of a rate limit."""
 
 
+LIMITED = errors.RateLimited(NOW, "orders")
 NO_EFFECT: list[errors.VenueError] = [
     errors.Rejected("no"),
     errors.InsufficientFunds("no"),
@@ -54,7 +55,7 @@ NO_EFFECT: list[errors.VenueError] = [
     errors.PostOnlyWouldCross("no"),
     errors.MarketClosed("no"),
     errors.UnknownTarget("no"),
-    errors.RateLimited(NOW, "orders"),
+    LIMITED,
     errors.NotAuthorized("no"),
     errors.ClockSkew("no"),
     errors.Unsupported("iceberg"),
@@ -84,7 +85,7 @@ def name(value: object) -> str:
     ("fence", "believed"),
     [
         pytest.param(WINDOW, (*NO_EFFECT, *NOT_SENT), id="venue, window"),
-        pytest.param(PERMANENT, (*NO_EFFECT, *NOT_SENT), id="venue, key"),
+        pytest.param(PERMANENT, (*(e for e in NO_EFFECT if e is not LIMITED), *NOT_SENT), id="venue, key"),
         pytest.param(NONE, (*NO_EFFECT, *NOT_SENT), id="venue, no fence"),
         pytest.param(HEIGHT, NOT_SENT, id="ledger, height"),
         pytest.param(LEDGER_TIME, NOT_SENT, id="ledger, time"),
@@ -94,7 +95,8 @@ def name(value: object) -> str:
 def test_which_errors_are_believed(
     fence: Fence, believed: tuple[BaseException, ...], error: BaseException, kind: TicketKind
 ) -> None:
-    """A venue's typed refusals are definite; of a ledger only "not sent" is; of a number only the number itself."""
+    """A venue's typed refusals are definite; of a ledger only "not sent" is; of a number only the number itself. Where
+    copies may arrive, one turned away for its rate says nothing of another."""
     sent = row(kind, fence=fence).ticket
     assert verdict(error, sent) == ("none" if error in believed else "unknown")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -300,3 +301,20 @@ def test_only_the_account_itself_can_ask(account: str, secret: bytes) -> None:
 def test_garbage_is_refused(body: bytes) -> None:
     """Whatever arrives, the answer is a refusal, not a crash."""
     assert again(Desk(), body)["code"] == "BAD_REQUEST"
+
+
+def test_deep_garbage_is_refused_where_a_library_lets_python_go_deeper() -> None:
+    """Some raise the limit for the whole process when they are imported; the stack is no larger for that."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        answers = [again(Desk(), body)["code"] for body in (b"[" * 60_000, b'{"a":' * 10_000, b'["x[[", ' * 8_000)]
+    finally:
+        sys.setrecursionlimit(limit)
+    assert answers == ["BAD_REQUEST"] * 3
+
+
+def test_many_small_values_are_not_taken_for_deep_ones() -> None:
+    """Only nesting counts, and brackets in text are text."""
+    data = encode([{"text": "[[[["}] * 20_000)
+    assert len(decode(data)) == 20_000

@@ -6,6 +6,7 @@ child process, imported and asked alone; what is wrong with it is kept as its ow
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -75,7 +76,13 @@ class InstalledPart:
 def resolve(target: str) -> Callable[[], object]:
     """What ``package.module:Name`` names, imported. Raises PluginFault."""
     module, _, name = target.partition(":")
-    held = guarded("", lambda: import_module(module))
+    deepest = sys.getrecursionlimit()
+    try:
+        held = guarded("", lambda: import_module(module))
+    finally:
+        # Some libraries raise it for the whole process when they are imported; then a reply that is nested deeply
+        # enough overflows the stack of whoever reads it, and ends the process.
+        sys.setrecursionlimit(deepest)
     found = guarded("", lambda: getattr(held, name))
     if not callable(found):
         raise PluginFault(f"{target} is no class")

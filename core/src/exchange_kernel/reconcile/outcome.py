@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from exchange_kernel.errors import NotSent, VenueError
+from exchange_kernel.errors import NotSent, RateLimited, VenueError
 from exchange_kernel.events import AmendRejected, OrderResolved
 from exchange_kernel.models import Condition, IntentStatus
 from exchange_kernel.reconcile.apply import settle, unknown
@@ -82,11 +82,15 @@ def verdict(error: BaseException, ticket: Ticket) -> Literal["none", "unknown"]:
     """May this error be believed as "did nothing and never will" (R9, R10)?
 
     Where a ledger is the authority only NotSent is; where the venue is, every NoEffect error is. All else is unknown.
-    A ticket that holds a sequence number ends with its number only: an unsent one would leave a gap behind.
+    A ticket that holds a sequence number ends with its number only: an unsent one would leave a gap behind. Where
+    copies may arrive, one that is turned away for its rate says nothing of another on its way: the same ticket is sent
+    again, which is harmless there, and no new one is made.
     """
     if not isinstance(error, VenueError) or error.effect != "none" or ticket.slot is not None:
         return "unknown"
     if ticket.fence.authority == "ledger" and not isinstance(error, NotSent):
+        return "unknown"
+    if ticket.fence.repeatable and isinstance(error, RateLimited):
         return "unknown"
     return "none"
 

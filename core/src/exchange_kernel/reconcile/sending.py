@@ -228,6 +228,8 @@ class Sender:
             await self._stop_account(error)
         if row.kind is not TicketKind.PLACE or outcome == "unknown":
             watch.query_at = session.clock.now_ms() + int(session.settings.first_look * 1000)
+            if isinstance(error, RateLimited):
+                watch.query_at = max(watch.query_at, watch.not_before)
         self._answer(intent_id, row, outcome, code_of(error), str(error))
 
     def _answer(self, intent_id: str, row: TicketRow, outcome: Outcome, code: str, text: str) -> None:

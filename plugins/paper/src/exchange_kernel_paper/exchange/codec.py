@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -10,6 +11,11 @@ import msgspec
 def _refuse(value: object) -> object:
     raise TypeError(f"{type(value).__name__} does not go over the wire")
 
+
+SAFE = 5_000
+DEEPEST = 500
+
+_marks = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{\]}]', re.DOTALL).finditer
 
 _encoder = msgspec.json.Encoder(enc_hook=_refuse)
 _decoder = msgspec.json.Decoder()
@@ -20,8 +26,22 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
+def _deeper(data: bytes) -> bool:
+    depth = 0
+    for mark in _marks(data):
+        first = data[mark.start()]
+        if first != 0x22:
+            depth += 1 if first in b"[{" else -1
+            if depth > DEEPEST:
+                return True
+    return False
+
+
 def decode(data: bytes) -> Any:
     """What the JSON in ``data`` says. Raises ValueError."""
+    if data.count(b"[") + data.count(b"{") > SAFE and _deeper(data):
+        # Deep nesting ends the process where a library has raised Python's recursion limit, as some do when imported.
+        raise ValueError(f"not JSON of ours: nested more than {DEEPEST} deep")
     try:
         return _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:

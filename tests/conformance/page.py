@@ -98,6 +98,8 @@ def _case(case: Case) -> Iterator[str]:
     facts = [case.grade, case.rule]
     if case.features:
         facts.append("where the venue offers " + ", ".join(f"`{feature}`" for feature in case.features))
+    if case.any_of:
+        facts.append("where the venue offers any of " + ", ".join(f"`{feature}`" for feature in case.any_of))
     if case.needs:
         facts.append("the harness needs " + ", ".join(_need(need) for need in case.needs))
     yield f"*{'; '.join(facts)}*\n"

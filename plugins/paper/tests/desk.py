@@ -30,7 +30,7 @@ class Desk:
         """A signed request, with what the fence of this exchange wants unless given."""
         settings = self.exchange.settings
         request = {"op": op, "account": account, **fields}
-        changes = op in ("order", "amend", "cancel", "cancel_all", "burn")
+        changes = op in ("order", "group", "amend", "cancel", "cancel_all", "burn")
         if changes and settings.fence == "time_window":
             request = {"ts": self.clock.now_ms(), "window": settings.window_ms, **request}
         if changes and settings.fence != "none" and op != "order":
@@ -54,6 +54,15 @@ class Desk:
             fields["limit"] = limit
         answer = self.call("order", account, side=side, amount=amount, **{"symbol": BTC, **fields})
         return answer["orders"][0] if "orders" in answer else answer
+
+    def group(self, kind: str, legs: list[dict[str, Any]], account: str = "main", **fields: Any) -> Any:
+        """Place a group in BTC/USD; its legs, or the answer if there are none."""
+        for leg in legs:
+            if "client" not in leg and self.exchange.settings.fence != "none":
+                self._count += 1
+                leg["client"] = f"c{self._count}"
+        answer = self.call("group", account, kind=kind, symbol=BTC, legs=legs, **fields)
+        return answer.get("orders", answer)
 
     def show(self, order: Mapping[str, Any], account: str = "main") -> dict[str, Any]:
         """What became of an order."""

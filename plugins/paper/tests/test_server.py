@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from exchange_kernel.errors import NotAuthorized, NotSent, OutcomeUnknown, Unavailable
-from exchange_kernel.venue import Cancel, Context, Found, Gap, OrderReport, Place, Prep, Ref, VenueStatus
+from exchange_kernel.venue import Cancel, Context, Found, Gap, OrderReport, Place, Prep, Ref, VenueStatus, Why
 from exchange_kernel_paper.adapter import PaperAdapter
 from exchange_kernel_paper.exchange import read_journal
 from exchange_kernel_paper.tcp import Control
@@ -143,6 +143,19 @@ def test_orders_go_and_come_over_tcp_as_in_process(state: Path) -> None:
         [record] = await client.control.do("orders", client_id(key(1)))
         assert (record["base"], record["quote"], record["status"]) == ("0.4", "40.0", "CANCELED")
         assert client.opened.identity == "paper:paper:main"
+
+    with_server(state, play)
+
+
+def test_an_exchange_in_another_process_can_be_told_to_liquidate(state: Path) -> None:
+    """The trade is in the account's history as the venue's own."""
+
+    async def play(client: Client, running: Running) -> None:
+        await client.control.do("set_ladder", BTC, [["100", "5"]], [])
+        await client.control.do("force", "main", BTC, "SELL", "2", "LIQUIDATION")
+        items, _ = await client.adapter.history(None)
+        [report] = [item for item in items if isinstance(item, OrderReport)]
+        assert (report.origin, report.why, report.filled.base) == ("venue", Why.LIQUIDATION, Decimal(2))
 
     with_server(state, play)
 

@@ -62,6 +62,8 @@ EXPECTED: dict[Code, type[VenueError] | None] = {
     Code.UNDERPRICED: OutcomeUnknown,
     Code.TOO_LATE: OutcomeUnknown,
     Code.UNAVAILABLE: OutcomeUnknown,
+    Code.GROUP_OFF: OrderRefused,
+    Code.GROUP_LEGS: OrderRefused,
 }
 
 

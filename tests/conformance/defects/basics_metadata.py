@@ -200,7 +200,7 @@ class AmendsUndeclared(PaperAdapter):
         return super().check(spec)
 
 
-@defect("META-03")
+@defect("META-03", groups=[])
 class SendsGroupsOneByOne(PaperAdapter):
     """A group is sent as its first leg."""
 

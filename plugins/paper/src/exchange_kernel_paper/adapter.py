@@ -37,6 +37,7 @@ from exchange_kernel.venue import (
     Opened,
     OrderReport,
     Place,
+    PlaceGroup,
     Prep,
     Prepared,
     Preview,
@@ -51,6 +52,7 @@ from exchange_kernel.venue import (
 from exchange_kernel_paper import checks
 from exchange_kernel_paper.config import DEFAULT_SECRET, PaperConfig
 from exchange_kernel_paper.exchange import decode
+from exchange_kernel_paper.groups import group_fields, leg_keys
 from exchange_kernel_paper.link import Link, NeverSent, NoAnswer, Stream, StreamRefused
 from exchange_kernel_paper.lookups import Lookups
 from exchange_kernel_paper.streams import Events
@@ -158,6 +160,8 @@ class PaperAdapter:
     async def prepare(self, command: Command, prep: Prep) -> Prepared:
         if not self._open:
             raise NotSent(_CLOSED)
+        if isinstance(command, PlaceGroup) and command.kind not in self._terms.groups:
+            raise unsupported(command)  # before any read: nobody need be asked
         if self._state.stale or self._terms.fence == "height" or prep.instead_of is not None:
             await self.read("time")
         match command:
@@ -168,6 +172,9 @@ class PaperAdapter:
                     return first
                 fields = place_fields(sent.spec, client_id(key) if self._terms.client_ids else None)
                 return self._tickets.seal("order", key, prep, fields, sent.outlay, f"{spec.side} {spec.symbol}")
+            case PlaceGroup(key, kind, _):
+                fields, costs = group_fields(command, self.check, client_ids=self._terms.client_ids)
+                return self._tickets.seal("group", key, prep, fields, costs, f"{kind} {fields['symbol']}")
             case Amend(key, ref, spec):
                 first = await self._first(self.check(spec), prep)
                 if first is not None:
@@ -218,8 +225,11 @@ class PaperAdapter:
             done = {"rid": client_id(ticket.key), "code": "", "fee": None, "at": reply["t"]}
             return Ack("decided", (self._translate.step(done, ticket.key, None),))
         # Without client ids only this answer says which order is whose.
-        known = ticket.key if op == "order" and not self._terms.client_ids else None
-        return Ack("decided", tuple(self._translate.order(view, key=known) for view in reply["orders"]))
+        keys: tuple[bytes | None, ...] = (None,) * len(reply["orders"])
+        if not self._terms.client_ids and op in ("order", "group"):
+            keys = (ticket.key,) if op == "order" else leg_keys(ticket)
+        views = zip(reply["orders"], keys, strict=True)
+        return Ack("decided", tuple(self._translate.order(view, key=key) for view, key in views))
 
     async def _first(self, sent: Preview, prep: Prep) -> NeedsFirst | None:
         """What must be enabled, or for more than it is, before this may be ordered beside what uses it already."""
@@ -333,7 +343,7 @@ class PaperAdapter:
 _CLOSED = "the adapter is not open"
 _NOTHING = Decimal(0)
 _AMENDED = frozenset({"amount", "limit"})
-_UNKNOWN_TERMS = VenueTerms("none", 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "off", Decimal(0), Decimal(0), "quote", "off")
+_UNKNOWN_TERMS = VenueTerms("none", 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "off", (), Decimal(0), Decimal(0), "quote", "off")
 
 
 def _decoded(data: bytes) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from exchange_kernel_paper.exchange.settings import Settings
 from exchange_kernel_paper.registry import Registry
 
 SECRET = "canary-8f3b1c"
-CHANGES = ("order", "amend", "cancel", "cancel_all", "burn")
+CHANGES = ("order", "group", "amend", "cancel", "cancel_all", "burn")
 _FAULTS = {
     Fault.REQUEST_LOST: "request_lost",
     Fault.ANSWER_LOST: "answer_lost",
@@ -45,6 +45,7 @@ _OF_READS = (Fault.READ_FAILS, Fault.READ_GARBLED, Fault.READ_LIMITED, Fault.REA
 _LAGS = {"read_lag_ms": 400, "engine_delay_ms": 300}
 _SMALL = {"page_size": 3, "queue_size": 50}
 """Pages that fill with a handful of orders, and a queue that a reader who sleeps overruns."""
+_GROUPS = {"groups": ["oco", "oto", "bracket"]}
 _FORGETS = {"retention_ms": 100_000}
 """An exchange worth testing against: its reads trail, its requests queue, and what ended untouched is forgotten."""
 _STREAM = (Fault.EVENT_LOST, Fault.EVENT_REPEATED, Fault.EVENTS_REORDERED, Fault.STREAM_CUT, Fault.STREAM_SILENT)
@@ -62,7 +63,7 @@ class PaperHarness(Harness):
         self._clock = VirtualClock(self._loop)
         self._registry = Registry()
         ledger = settings.get("fence") in ("sequence", "height")
-        self._settings = _LAGS | _SMALL | ({} if ledger else _FORGETS) | settings
+        self._settings = _LAGS | _SMALL | _GROUPS | ({} if ledger else _FORGETS) | settings
         self._ahead = 0
         self.exchange: Exchange
 
@@ -192,6 +193,27 @@ class PaperHarness(Harness):
 
     def elsewhere(self) -> Spec:
         return Spec("ETH/USD", Side.BUY, Decimal("0.1"), limit=Decimal("2000"))
+
+    def group(self, kind: str) -> Sequence[Spec]:
+        first = Spec(self.symbol, Side.BUY, Decimal("0.04"), limit=Decimal("40000"))
+        second = Spec(self.symbol, Side.SELL, Decimal("0.06"), limit=Decimal("60000"))
+        third = Spec(self.symbol, Side.SELL, Decimal("0.08"), limit=Decimal("65000"))
+        return (first, second, third) if kind == "bracket" else (first, second)
+
+    async def burst(self, orders: Sequence[TruthOrder]) -> None:
+        self.exchange.refresh()
+        self.exchange.set_ladder(self.symbol, [], [])
+        for side, other, worst in (("BUY", "SELL", min), ("SELL", "BUY", max)):
+            mine = [self.exchange.engine.orders[self._number(each)] for each in orders if each.side == side]
+            if mine:
+                price = worst(order.limit for order in mine if order.limit is not None)
+                amount = sum((order.left for order in mine), Decimal(0))
+                self.exchange.trade_through(self.symbol, other, f"{price:f}", f"{amount:f}")
+        self._quote("100")
+
+    async def forced(self) -> TruthOrder:
+        number = self.exchange.force("main", self.symbol, "SELL", "0.03", "LIQUIDATION")
+        return next(each for each in await self.truth() if VenueId("order", str(number)) in each.ids)
 
     async def settle(self) -> None:
         settings = self.exchange.settings

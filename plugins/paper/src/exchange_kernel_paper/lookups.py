@@ -21,6 +21,7 @@ from exchange_kernel.venue import (
     Spec,
     StepReport,
     Unsure,
+    VenueId,
     Watermark,
 )
 from exchange_kernel_paper.terms import VenueTerms
@@ -29,6 +30,11 @@ from exchange_kernel_paper.translate import Translator, client_id, key_of
 
 CLOCK_SPREAD_MS = 5_000
 """How much earlier than its attempt's first ticket an order may seem to be created when searching without ids."""
+
+
+_GROUP = b'{"op":"group",'
+PLACING = ("order", "group")
+"""Operations that make orders."""
 
 
 class Read(Protocol):
@@ -57,11 +63,14 @@ class Lookups:
     async def find(self, ref: Ref) -> Lookup:
         """What became of one attempt. Raises Unavailable."""
         numbers = [int(known.value) for known in ref.ids if known.kind == "order"]
-        if not self._terms.client_ids and not numbers:
+        groups = [client_id(ref.key)] if self._terms.client_ids else []
+        if _places_group(ref):
+            groups += [known.value for known in ref.ids if known.kind == "group" and known.value not in groups]
+        if not self._terms.client_ids and not numbers and not groups:
             return await self._candidates(ref)
         clients = [client_id(ref.key)] if self._terms.client_ids else []
         rids = [client_id(key) for key in dict.fromkeys((ref.key, *(ticket.key for ticket in ref.tickets)))]
-        at, reply = await self.marked("find", clients=clients, orders=numbers, rids=rids)
+        at, reply = await self.marked("find", clients=clients, orders=numbers, groups=groups, rids=rids)
         ledger = reply.get("ledger")
         if ledger is not None:
             at = self._ledger_mark(reply, ref)
@@ -78,29 +87,30 @@ class Lookups:
         at, reply = await self.marked("open", after=int(page or 0))
         ledger, following = reply.get("ledger"), reply["next"]
         reports = [self._translate.order(view, ledger) for view in reply["orders"]]
-        reports += [self._pending(view, reply) for view in reply["pending"] if view["op"] == "order"]
+        reports += [leg for view in reply["pending"] if view["op"] in PLACING for leg in self._pending(view, reply)]
         return Snapshot(tuple(reports), at, True, None, "account", None if following is None else str(following))
 
     def _reports(self, ref: Ref, reply: dict[str, Any]) -> list[OrderReport | StepReport]:
         ledger = reply.get("ledger")
-        known = None if self._terms.client_ids else ref.key
+        known = None if self._terms.client_ids or _places_group(ref) else ref.key
         found: list[OrderReport | StepReport] = []
         found += [self._translate.order(view, ledger, known) for view in reply["orders"]]
         if not found:
-            mine = [view for view in reply["pending"] if view.get("client") == client_id(ref.key)]
-            found += [self._pending(view, reply) for view in mine if view["op"] == "order"]
+            group = VenueId("group", client_id(ref.key))
+            pending = [leg for view in reply["pending"] if view["op"] in PLACING for leg in self._pending(view, reply)]
+            found += [leg for leg in pending if leg.key == ref.key or group in leg.links]
         for receipt in reply["receipts"]:
             key = key_of(receipt["rid"])
             assert key is not None
-            own_step = key == ref.key and receipt["op"] != "order"
+            own_step = key == ref.key and receipt["op"] not in PLACING
             # A failed amend or cancel is news about an order that is there; it is no sign of one that is not.
             failed_change = bool(found) and bool(receipt["code"]) and receipt["op"] in ("amend", "cancel")
             if own_step or failed_change:
                 found.append(self._translate.step(receipt, key, ledger))
         return found
 
-    def _pending(self, view: dict[str, Any], reply: dict[str, Any]) -> OrderReport:
-        return self._translate.pending(view, reply["ledger"], reply["t"], self._clock())
+    def _pending(self, view: dict[str, Any], reply: dict[str, Any]) -> list[OrderReport]:
+        return self._translate.waiting(view, reply["ledger"], reply["t"], self._clock())
 
     async def _candidates(self, ref: Ref) -> Unsure:
         """Without any id nothing is ever certain; orders that could be it are shown."""
@@ -120,6 +130,11 @@ class Lookups:
 def _is_step(ref: Ref) -> bool:
     """Is this no order, but something enabled? Receipts of requests are kept for ever."""
     return bool(ref.tickets) and all(operation(ticket.body) == "enable" for ticket in ref.tickets)
+
+
+def _places_group(ref: Ref) -> bool:
+    """Does the reference mean a group, not one of its legs?"""
+    return any(ticket.key == ref.key and ticket.body.startswith(_GROUP) for ticket in ref.tickets)
 
 
 def _could_be(report: OrderReport, spec: Spec) -> bool:

@@ -46,6 +46,7 @@ class Controls:
             "set_ladder": exchange.set_ladder,
             "trade_through": exchange.trade_through,
             "deposit": exchange.deposit,
+            "force": exchange.force,
             "set_open": exchange.set_open,
             "set_base_fee": exchange.set_base_fee,
             "skew": exchange.skew,

@@ -42,6 +42,9 @@ _ALWAYS = (
 )
 
 
+_LIMITS_ONLY = "legs are limit orders of one symbol: no price is watched, so no leg can be a stop"
+
+
 @dataclass(frozen=True, slots=True)
 class VenueTerms:
     """The answer to ``hello``: how this exchange works. Times in ms, fees as fractions."""
@@ -58,6 +61,7 @@ class VenueTerms:
     finality: int
     gas_asset: str
     amend: str
+    groups: tuple[str, ...]
     maker_fee: Decimal
     taker_fee: Decimal
     fee_in: str
@@ -82,6 +86,7 @@ class VenueTerms:
     def read(cls, reply: Mapping[str, Any]) -> VenueTerms:
         """From the wire."""
         plain = {name: reply[name] for name in cls.__slots__}
+        plain["groups"] = tuple(plain["groups"])
         return cls(**{**plain, **{name: Decimal(reply[name]) for name in ("maker_fee", "taker_fee")}})
 
     def capabilities(self, sides: tuple[Side, ...]) -> MarketCapabilities:
@@ -99,6 +104,7 @@ class VenueTerms:
             partial["amend_keeps_queue"] = "only when the price stays and the amount falls"
         elif self.amends == "down":
             native.append("amend_keeps_queue")
+        partial |= {f"group_{kind}": _LIMITS_ONLY for kind in self.groups}
         return MarketCapabilities.of(native=native, partial=partial, sides=sides)
 
 

@@ -47,6 +47,7 @@ SCHEDULING_MS = 250
 PATIENCE_MS = 2_000
 """Without any fence, a ticket that was not sent at once is not sent at all."""
 
+_NAMED = {"order": "client", "group": "group"}
 _REPEATABLE = Fence(repeatable=True, ends=())
 _UNREPEATABLE = Fence(repeatable=False, ends=())
 
@@ -97,7 +98,7 @@ class Tickets:
         ids: tuple[VenueId, ...] = ()
         if terms.client_ids:
             rid = client_id(key)
-            ids = (VenueId("client" if op == "order" else "request", rid),)
+            ids = (VenueId(_NAMED.get(op, "request"), rid),)
             if rid != request.get("client") or op != "order":
                 request["rid"] = rid
         if prep.instead_of is not None and terms.fence != "sequence":

@@ -34,6 +34,7 @@ PREFIX = "exk"
 ZERO = Decimal(0)
 
 _STATUS = {
+    "DORMANT": VenueStatus.DORMANT,
     "WORKING": VenueStatus.WORKING,
     "FILLED": VenueStatus.FILLED,
     "CANCELED": VenueStatus.CANCELED,
@@ -46,6 +47,9 @@ _WHY = {
     "INSUFFICIENT_FUNDS": Why.FUNDS,
     "WOULD_CROSS": Why.WOULD_CROSS,
     "MARKET_CLOSED": Why.MARKET_CLOSED,
+    "LIQUIDATION": Why.LIQUIDATION,
+    "ADL": Why.ADL,
+    "SETTLEMENT": Why.SETTLEMENT,
 }
 _SIDES = {"BUY": Side.BUY, "SELL": Side.SELL}
 _NOTHING = Executed()
@@ -89,9 +93,11 @@ class Translator:
         if client is not None:
             links = (order_id,) if self._ledger else (VenueId("client", client),)
             key = key_of(client)
+        if "group" in view:
+            links = (*links, VenueId("group", view["group"]))
         status = _STATUS[view["status"]]
         filled = tentative = _NOTHING
-        final = status is not VenueStatus.WORKING
+        final = status.terminal
         confirmations, version = None, view["version"]
         trades = view["trades"]
         if self._ledger:
@@ -124,6 +130,7 @@ class Translator:
             final=final,
             confirmations=confirmations,
             version=version,
+            origin="venue" if view.get("origin") == "venue" else "account",
             raw={"amount_in": "QUOTE"} if view.get("in") == "QUOTE" else {},
         )
 
@@ -156,8 +163,13 @@ class Translator:
         client = view.get("client") if self._ledger else None
         return VenueId("order", str(view["id"])) if client is None else VenueId("client", client)
 
+    def waiting(self, view: View, ledger: View, now: Ms, local: Ms) -> list[OrderReport]:
+        """The orders of a placing transaction that waits in the pool: one, or the legs of a group."""
+        legs = [view] if view["op"] == "order" else [{**view, **leg, "group": view["rid"]} for leg in view["legs"]]
+        return [self.pending(leg, ledger, now, local) for leg in legs]
+
     def pending(self, view: View, ledger: View, now: Ms, local: Ms) -> OrderReport:
-        """A placing transaction that waits in the pool. ``now``: venue ms; ``local``: local ms."""
+        """An order whose transaction waits in the pool. ``now``: venue ms; ``local``: local ms."""
         cheap = Decimal(view["fee"]) < Decimal(ledger["base_fee"])
         limit, client = view.get("limit"), view.get("client")
         return OrderReport(
@@ -167,6 +179,7 @@ class Translator:
             status=VenueStatus.PENDING,
             as_of=now,
             key=key_of(client),
+            links=(VenueId("group", view["group"]),) if "group" in view else (),
             amount=Decimal(view["amount"]),
             price=None if limit is None else Decimal(limit),
             confirmations=0,

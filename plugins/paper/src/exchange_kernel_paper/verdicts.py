@@ -49,6 +49,9 @@ VENUE: Mapping[str, Verdict] = {
     Code.INSUFFICIENT_FUNDS: (InsufficientFunds, Why.FUNDS),
     Code.WOULD_CROSS: (PostOnlyWouldCross, Why.WOULD_CROSS),
     Code.NOT_ENABLED: (OrderRefused, Why.FILTER),
+    # refused as a group, all legs of it
+    Code.GROUP_OFF: (OrderRefused, Why.FILTER),
+    Code.GROUP_LEGS: (OrderRefused, Why.FILTER),
     # cancels and amends
     Code.UNKNOWN_ORDER: (UnknownTarget, Why.OTHER),
     Code.AMEND_OFF: (OrderRefused, Why.FILTER),

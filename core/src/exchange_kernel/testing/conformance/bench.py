@@ -54,6 +54,10 @@ class Inapplicable(Exception):
     """This venue offers nothing the case could test; the reason says what."""
 
 
+class Missing(Inapplicable):
+    """The harness lacks what the case needs at this venue; the reason says what."""
+
+
 @dataclass(slots=True)
 class Placed:
     """One attempt: its key, what was asked, every ticket made for it, and every id learned about it.

@@ -180,6 +180,19 @@ class Harness(ABC):
         """A limit order in another market, which will not trade by itself."""
         raise NotImplementedError
 
+    def group(self, kind: str) -> Sequence[Spec]:
+        """The legs of a native group: ``oco``, ``oto`` or ``bracket``, the first leg first. No two are alike, and
+        nothing trades by itself."""
+        raise NotImplementedError
+
+    async def burst(self, orders: Sequence[TruthOrder]) -> None:
+        """At one moment there is enough to trade with for all of these resting orders."""
+        raise NotImplementedError
+
+    async def forced(self) -> TruthOrder:
+        """The venue itself trades for the account: a liquidation, a deleveraging, a settlement."""
+        raise NotImplementedError
+
     async def settle(self) -> None:
         """Let everything that is pending at the venue become final (a chain: mine until finality)."""
         raise NotImplementedError

@@ -25,6 +25,7 @@ GROUPS = (
     "fills",
     "modify",
     "limits",
+    "groups",
     "chain",
     "events",
     "balances",
@@ -37,7 +38,8 @@ GROUPS = (
 class Case(Value, frozen=True):
     """One case. ``rule``: the rule of the contract it proves; ``needs``: faults and names of controls it uses.
 
-    ``features``: capabilities of the symbol without which there is nothing to test (their refusal is META-03's).
+    ``features``: capabilities of the symbol without which there is nothing to test (their refusal is META-03's);
+    ``any_of``: of these one is enough.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Case(Value, frozen=True):
     features: tuple[str, ...]
     check: Check
     doc: str
+    any_of: tuple[str, ...] = ()
 
     def missing(self, harness: Harness) -> str:
         """What the harness lacks to run it, or ""."""
@@ -72,6 +75,7 @@ def case(
     rule: str,
     needs: tuple[Fault | str, ...] = (),
     features: tuple[str, ...] = (),
+    any_of: tuple[str, ...] = (),
 ) -> Callable[[Check], Check]:
     """Register a case under a stable id. The function's docstring says what breaks where the case fails."""
 
@@ -82,7 +86,7 @@ def case(
         doc = (check.__doc__ or "").strip()
         if not doc:
             raise ValueError(f"case {name} has no docstring")
-        _CASES[name] = Case(name, title, group, grade, rule, needs, features, check, doc)
+        _CASES[name] = Case(name, title, group, grade, rule, needs, features, check, doc, any_of)
         return check
 
     return register

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from exchange_kernel.testing.conformance.bench import Bench, Inapplicable
+from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Missing
 from exchange_kernel.testing.conformance.harness import Harness
 from exchange_kernel.testing.conformance.registry import Case
 from exchange_kernel.testing.conformance.report import Result, Status
@@ -22,7 +22,7 @@ def run_case(case: Case, harness: Harness) -> Result:
     began = time.perf_counter()
     try:
         missing = case.missing(harness)
-        if missing and not case.features:
+        if missing and not (case.features or case.any_of):
             return Result(case.id, "missing", missing)
         asyncio.set_event_loop(loop)
         status, reason = loop.run_until_complete(_within_limit(case, harness))
@@ -105,11 +105,15 @@ async def _judge(case: Case, bench: Bench) -> tuple[Status, str]:
     lacking = [feature for feature in case.features if not bench.offers(feature)]
     if lacking:
         return "unsupported", f"{bench.harness.symbol} does not offer {', '.join(lacking)}"
+    if case.any_of and not any(bench.offers(feature) for feature in case.any_of):
+        return "unsupported", f"{bench.harness.symbol} offers none of {', '.join(case.any_of)}"
     missing = case.missing(bench.harness)
     if missing:
         return "missing", missing
     try:
         await case.check(bench)
+    except Missing as why:
+        return "missing", str(why)
     except Inapplicable as why:
         return "unsupported", str(why)
     await bench.sweep()

@@ -10,6 +10,7 @@ from exchange_kernel_paper.exchange.orders import Order, Trade
 
 if TYPE_CHECKING:
     from exchange_kernel_paper.exchange.chain import Receipt, Transaction
+    from exchange_kernel_paper.exchange.groups import Group
 
 
 class Balance:
@@ -24,16 +25,18 @@ class Balance:
 class Account:
     """One account. ``house`` accounts have unlimited credit and pay no fees.
 
-    ``by_client``: orders per client id, oldest first. ``open``: by order id. ``past``: what finished or traded, in
-    order, for history. ``keys``: ids a permanent-key venue never accepts again. ``number``: next of a ledger venue;
-    ``mined``: the block of each number used; ``pool``: transactions waiting; ``receipts``: fate of each request id
-    that was executed. ``enabled``: what was enabled by :func:`.commands.allowance_of`, and up to which amount.
+    ``by_client``: orders per client id, oldest first. ``open``: by order id. ``groups``: by name. ``past``: what
+    finished or traded, in order, for history. ``keys``: ids a permanent-key venue never accepts again. ``number``: next
+    of a ledger venue; ``mined``: the block of each number used; ``pool``: transactions waiting; ``receipts``: fate of
+    each request id that was executed. ``enabled``: what was enabled by :func:`.commands.allowance_of`, and up to which
+    amount.
     """
 
     def __init__(self, name: str, secret: bytes, *, house: bool = False) -> None:
         self.name, self.secret, self.house = name, secret, house
         self.balances: dict[str, Balance] = {}
         self.open: dict[int, Order] = {}
+        self.groups: dict[str, Group] = {}
         self.by_client: dict[str, tuple[Order, ...]] = {}
         self.past: list[tuple[int, Order, Trade | None]] = []
         self.keys: set[str] = set()

@@ -114,16 +114,23 @@ class Book:
         buying, in_quote = taker.side == BUY, taker.in_quote
         against = self.asks if buying else self.bids
         matches: list[Match] = []
+        taken: set[int] = set()
         for price in against.prices():
             if bound is not None and (price > bound if buying else price < bound):
                 return Plan(matches, "PRICE")
             for maker, offered in _queue(against.levels[price]):
+                rivals = maker.group.rivals(maker) if maker.group is not None else ()
+                # The first execution of one leg ends the others, in the same burst too.
+                if any(rival.id in taken for rival in rivals):
+                    continue
                 room = taker.room(price, left) if in_quote else left
                 if not room:
                     return Plan(matches, "DUST")
                 if maker.account is taker.account:
                     return Plan(matches, "SELF")
                 base = min(room, offered)
+                if rivals:
+                    taken.add(maker.id)
                 matches.append(Match(maker, base))
                 left -= base * price if in_quote else base
                 if not left:

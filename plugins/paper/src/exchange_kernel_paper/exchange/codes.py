@@ -34,6 +34,9 @@ class Code(StrEnum):
     INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
     WOULD_CROSS = "WOULD_CROSS"
     NOT_ENABLED = "NOT_ENABLED"
+    # A group that cannot be: its legs are too many, too few, or of the wrong kind.
+    GROUP_OFF = "GROUP_OFF"
+    GROUP_LEGS = "GROUP_LEGS"
     # A cancel or an amend found no open order; it may be filled, cancelled, unknown, or not have arrived yet.
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
     AMEND_OFF = "AMEND_OFF"
@@ -59,6 +62,10 @@ class Why(StrEnum):
     SELF_TRADE = "SELF_TRADE"
     NO_LIQUIDITY = "NO_LIQUIDITY"
     FOK = "FOK"
+    GROUP = "GROUP"
+    LIQUIDATION = "LIQUIDATION"
+    ADL = "ADL"
+    SETTLEMENT = "SETTLEMENT"
 
 
 class Refusal(Exception):

@@ -8,16 +8,18 @@ from exchange_kernel_paper.exchange.accounts import Account
 from exchange_kernel_paper.exchange.chain import Receipt, Transaction
 from exchange_kernel_paper.exchange.codes import Code, Refusal, Why
 from exchange_kernel_paper.exchange.engine import FEES, Engine
-from exchange_kernel_paper.exchange.fences import check_execution, request_id
-from exchange_kernel_paper.exchange.filters import Request, read_price, read_terms
+from exchange_kernel_paper.exchange.fences import check_execution, clients_of, request_id
+from exchange_kernel_paper.exchange.filters import Request, Terms, read_price, read_terms
+from exchange_kernel_paper.exchange.grouping import place_group, reject_group
+from exchange_kernel_paper.exchange.groups import Leg
 from exchange_kernel_paper.exchange.markets import Market
 from exchange_kernel_paper.exchange.numbers import ZERO, number
-from exchange_kernel_paper.exchange.orders import CANCELED, Order
+from exchange_kernel_paper.exchange.orders import BUY, CANCELED, Order
 from exchange_kernel_paper.exchange.settings import Settings
 
 
 class Commands:
-    """The six operations: order, amend, cancel, cancel_all, enable, burn."""
+    """The operations: order, group, amend, cancel, cancel_all, enable, burn."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine, self._settings = engine, settings
@@ -53,7 +55,7 @@ class Commands:
         slot = tx.number if self._settings.fence == "sequence" else -1
         orders: list[Order] = []
         try:
-            if tx.request["op"] == "order" and request_client(tx.request) in account.by_client:
+            if any(client in account.by_client for client in clients_of(tx.request)):
                 raise Refusal(Code.DUPLICATE, "an order with this client id exists")
             orders = self._run(account, tx.request, tx.rid)
             code = ""
@@ -72,12 +74,15 @@ class Commands:
         op = request["op"]
         if op == "order":
             return [self._place(account, request, rid)]
+        if op == "group":
+            return self._place_group(account, request, rid)
         if op == "amend":
             return [self._amend(account, request, rid)]
         if op == "cancel":
             order = self._open_target(account, request)
+            together = [order] if order.group is None else [order, *order.group.doomed(order)]
             self._engine.end(order, CANCELED, Why.USER)
-            return [order]
+            return together
         if op == "cancel_all":
             symbol = request.get("symbol")
             return self._engine.cancel_all(account, None if symbol is None else self.market(symbol).symbol)
@@ -92,6 +97,17 @@ class Commands:
         terms = read_terms(market, request, self._engine.now)
         self._check_enabled(account, allowance_of(market.symbol, in_quote=terms.in_quote), terms.amount)
         return self._engine.place(account, market, terms, request_client(request), rid)
+
+    def _place_group(self, account: Account, request: Request, rid: str | None) -> list[Order]:
+        kind = request.get("kind")
+        if kind not in self._settings.groups:
+            raise Refusal(Code.GROUP_OFF, f"this exchange keeps no group {kind!r}")
+        market = self.market(request.get("symbol"))
+        legs = [self._leg(market, leg) for leg in _rows(request)]
+        return place_group(self._engine, account, market, str(kind), legs, rid, rid)
+
+    def _leg(self, market: Market, leg: Request) -> Leg:
+        return Leg(read_terms(market, leg, self._engine.now), request_client(leg))
 
     def _amend(self, account: Account, request: Request, rid: str | None) -> Order:
         order = self._open_target(account, request)
@@ -129,6 +145,8 @@ class Commands:
     def _record_rejected(self, account: Account, request: Request, code: str) -> list[Order]:
         """Where a failed order is remembered: its rejection is what a look-up finds."""
         market = self._engine.markets.get(str(request.get("symbol")))
+        if request["op"] == "group" and market is not None:
+            return self._record_rejected_group(account, market, request, code)
         if request["op"] != "order" or market is None:
             return []
         try:
@@ -136,6 +154,14 @@ class Commands:
         except Refusal:
             terms = None
         return [self._engine.reject(account, market, terms, request_client(request), code)]
+
+    def _record_rejected_group(self, account: Account, market: Market, request: Request, code: str) -> list[Order]:
+        try:
+            legs = [self._leg(market, leg) for leg in _rows(request)]
+        except Refusal:
+            nothing = Terms(BUY, ZERO, False, None, None, "GTC", None, False, None)
+            legs = [Leg(nothing, client) for client in clients_of(request)]
+        return reject_group(self._engine, account, market, str(request["kind"]), legs, request_id(request), code)
 
     def _keep(self, account: Account, request: Request, code: str, fee: Decimal, slot: int) -> None:
         rid = request_id(request)
@@ -164,6 +190,14 @@ class Commands:
 def allowance_of(symbol: str, *, in_quote: bool) -> str:
     """What has to be enabled for orders in a market: one name for amounts in base, another for those in quote."""
     return f"{symbol} in quote" if in_quote else symbol
+
+
+def _rows(request: Request) -> list[Request]:
+    """The legs of a group's request."""
+    legs = request.get("legs")
+    if not isinstance(legs, list) or not all(isinstance(leg, dict) for leg in legs):
+        raise Refusal(Code.BAD_REQUEST, "legs must be a list of orders")
+    return legs
 
 
 def request_client(request: Request) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from exchange_kernel_paper.exchange.accounts import Account
@@ -12,7 +13,17 @@ from exchange_kernel_paper.exchange.filters import RESTING, Terms, check_amount
 from exchange_kernel_paper.exchange.ledger import Ledger
 from exchange_kernel_paper.exchange.markets import Market
 from exchange_kernel_paper.exchange.numbers import ZERO
-from exchange_kernel_paper.exchange.orders import BUY, CANCELED, EXPIRED, FILLED, REJECTED, Order, Trade
+from exchange_kernel_paper.exchange.orders import (
+    BUY,
+    CANCELED,
+    DORMANT,
+    EXPIRED,
+    FILLED,
+    REJECTED,
+    WORKING,
+    Order,
+    Trade,
+)
 from exchange_kernel_paper.exchange.settings import Settings
 
 FEES = "fees"
@@ -43,33 +54,51 @@ class Engine:
         self.now = self.height = 0
         self._touching, self._ended = touching, ended
         self._next_id = 1
+        self._waking: deque[Order] = deque()
 
     # orders -----------------------------------------------------------------------------------------------------
 
-    def place(self, account: Account, market: Market, terms: Terms, client: str | None, applied: str | None) -> Order:
-        """Match a new order and let it rest if it may. Refusal: MARKET_CLOSED, WOULD_CROSS, INSUFFICIENT_FUNDS."""
+    def place(
+        self,
+        account: Account,
+        market: Market,
+        terms: Terms,
+        client: str | None,
+        applied: str | None,
+        *,
+        cause: str = "",
+    ) -> Order:
+        """Match a new order and let it rest if it may. ``cause``: why the venue itself makes it.
+
+        Refusal: MARKET_CLOSED, WOULD_CROSS, INSUFFICIENT_FUNDS."""
+        order = self.draft(account, market, terms, client, applied)
+        order.cause = cause
+        self.match(order, lambda: self.enter(order))
+        self.wake()
+        return order
+
+    def match(self, order: Order, opened: Callable[[], None]) -> None:
+        """Trade what can be traded, and rest or end. ``opened`` is called once nothing can refuse it any more."""
+        market = order.market
         if market.symbol in self.closed:
             raise Refusal(Code.MARKET_CLOSED, f"{market.symbol} takes no orders now")
-        order = self._new(account, market, terms, client, applied)
-        bound = terms.limit if terms.limit is not None else terms.guard
-        plan = self.books[market.symbol].plan(order, order.amount, bound)
-        if terms.post_only and (plan.matches or plan.stop in ("SELF", "DUST")):
+        plan = self.books[market.symbol].plan(order, order.amount, order.guard if order.limit is None else order.limit)
+        if order.post_only and (plan.matches or plan.stop in ("SELF", "DUST")):
             raise Refusal(Code.WOULD_CROSS, "a post-only order would trade at once")
-        killed = terms.tif == "FOK" and not _fills_whole(plan)
+        killed = order.tif == "FOK" and not _fills_whole(plan)
         matches = [] if killed else plan.matches
-        rests = terms.limit is not None and terms.tif in RESTING and plan.stop in ("EMPTY", "PRICE")
+        rests = order.limit is not None and order.tif in RESTING and plan.stop in ("EMPTY", "PRICE")
         self._check_funds(order, matches, rests=rests, held=ZERO)
-        self._open(order)
+        opened()
         for match in matches:
             self._trade(order, match)
         self._settle(order, plan.stop, rests=rests, killed=killed)
-        return order
 
     def reject(self, account: Account, market: Market, terms: Terms | None, client: str | None, code: str) -> Order:
         """Record an order that failed for good, so that whoever looks for it finds its end."""
         terms = terms or Terms(BUY, ZERO, False, None, None, "GTC", None, False, None)
-        order = self._new(account, market, terms, client, client)
-        self._open(order)
+        order = self.draft(account, market, terms, client, client)
+        self.enter(order)
         self._finish(order, REJECTED, code)
         return order
 
@@ -80,6 +109,8 @@ class Engine:
         as it was.
         """
         market, mode = order.market, self.settings.amend
+        if order.status == DORMANT:
+            raise Refusal(Code.AMEND_OFF, "a leg that still waits for another is not amended")
         if mode == "off":
             raise Refusal(Code.AMEND_OFF, "this exchange does not amend orders")
         moves = limit != order.limit
@@ -92,7 +123,7 @@ class Engine:
             raise Refusal(Code.MARKET_CLOSED, f"{market.symbol} takes no orders now")
         changed = self._with(order, total, limit)
         if not moves and total <= order.amount and changed.room(order.limit or ZERO):
-            self._touch(order)
+            self.touch(order)
             order.amount, order.applied = total, applied
             if order.visible is not None and order.limit is not None:
                 order.visible = min(order.visible, order.room(order.limit))
@@ -105,65 +136,56 @@ class Engine:
             raise Refusal(Code.WOULD_CROSS, "the amended post-only order would trade at once")
         rests = plan.stop in ("EMPTY", "PRICE")
         self._check_funds(changed, plan.matches, rests=rests, held=order.held)
-        self._touch(order)
+        self.touch(order)
         book.side_of(order).remove(order)
-        order.account.hold(order, self._pays(order), ZERO)
+        order.account.hold(order, self.pays(order), ZERO)
         order.amount, order.limit, order.applied = total, limit, applied
         self.ledger.amended(self.now, order)
         for match in plan.matches:
             self._trade(order, match)
         self._settle(order, plan.stop, rests=rests, killed=False)
+        self.wake()
 
     def end(self, order: Order, status: str, why: str) -> None:
-        """Take a working order off the book: CANCELED or EXPIRED."""
-        self._touch(order)
-        self.books[order.market.symbol].side_of(order).remove(order)
+        """Take an open order off the book: CANCELED or EXPIRED. Of a group the other legs go with it."""
+        self.touch(order)
+        if order.status == WORKING:
+            self.books[order.market.symbol].side_of(order).remove(order)
         self._finish(order, status, why)
 
     def cancel_all(self, account: Account, symbol: str | None) -> list[Order]:
         """Cancel every working order of the account (in one market)."""
         mine = [order for order in account.open.values() if symbol in (None, order.market.symbol)]
         for order in mine:
-            self.end(order, CANCELED, Why.USER)
+            if not order.finished:  # another leg of its group may have taken it along
+                self.end(order, CANCELED, Why.USER)
         return mine
 
-    def correct(self, order_id: int, trade_id: int, base: Decimal, other: Account) -> tuple[Order, int]:
-        """Restate a trade between the house and a customer's order that is over: it was for ``base``, at its price;
-        0 takes it back. What moves is ``other``'s. The order, and the trade's place in it. Refusal: UNKNOWN_ORDER."""
-        order = self.orders.get(order_id)
-        trades = [trade.id for trade in order.trades] if order is not None and order.finished else []
-        if order is None or trade_id not in trades:
-            raise Refusal(Code.UNKNOWN_ORDER, f"order {order_id} is not over, or has no trade {trade_id}")
-        place, market = trades.index(trade_id), order.market
-        was = order.trades[place]
-        rival = self.orders.get(was.taker if was.maker == order_id else was.maker)
-        if rival is not None and not rival.account.house:
-            raise Refusal(Code.UNKNOWN_ORDER, f"trade {trade_id} has a customer on its other side too")
-        is_maker = was.maker == order.id
-        quote = base * was.price
-        fee = self._fee(order, base, quote, self.settings.maker_fee if is_maker else self.settings.taker_fee)
-        fees = {"maker_fee" if is_maker else "taker_fee": fee}
-        trade = was._replace(base=base, quote=quote, revision=was.revision + 1, **fees)  # type: ignore[arg-type]
-        self._touch(order)
-        order.trades[place] = trade
-        order.filled += base - was.base
-        order.spent += quote - was.quote
-        more = 1 if order.side == BUY else -1
-        asset, paid = was.maker_fee if is_maker else was.taker_fee
-        for who, name, amount in (
-            (other, market.base, more * (base - was.base)),
-            (other, market.quote, more * (was.quote - quote)),
-            (self.fees, asset, paid - fee[1]),
-        ):
-            order.account.add(name, amount)
-            who.add(name, -amount)
-        order.account.past.append((self.now, order, None))
-        self.ledger.corrected(self.now, order, was, trade)
-        return order, place
+    # groups -----------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Let legs rest that waited for one that is now wholly filled. Only between two matchings: it trades itself."""
+        while self._waking:
+            order = self._waking.popleft()
+            if order.status != DORMANT:
+                continue
+            self.touch(order)
+            order.status = WORKING
+            self.ledger.woken(self.now, order)
+            try:
+                self.match(order, lambda: None)
+            except Refusal as refusal:
+                self._finish(order, REJECTED, refusal.code)
+
+    def _end_others(self, doomed: Sequence[Order]) -> None:
+        for other in doomed:
+            if not other.finished:
+                self.end(other, CANCELED, Why.GROUP)
 
     # one order's way through ------------------------------------------------------------------------------------
 
-    def _new(self, account: Account, market: Market, terms: Terms, client: str | None, applied: str | None) -> Order:
+    def draft(self, account: Account, market: Market, terms: Terms, client: str | None, applied: str | None) -> Order:
+        """An order as asked for, not entered yet."""
         return Order(
             self._next_id,
             account,
@@ -188,8 +210,9 @@ class Engine:
         twin.in_quote, twin.limit, twin.filled, twin.spent = order.in_quote, limit, order.filled, order.spent
         return twin
 
-    def _open(self, order: Order) -> None:
-        self._next_id += 1
+    def enter(self, order: Order) -> None:
+        """Take an order in: from here on it exists."""
+        self._next_id = max(self._next_id, order.id) + 1
         self.orders[order.id] = order
         account = order.account
         account.open[order.id] = order
@@ -219,7 +242,7 @@ class Engine:
         account = order.account
         order.finish(status, why)
         if order.held:
-            account.hold(order, self._pays(order), ZERO)
+            account.hold(order, self.pays(order), ZERO)
         del account.open[order.id]
         if account.house:
             del self.orders[order.id]
@@ -227,8 +250,13 @@ class Engine:
         account.past.append((self.now, order, None))
         self.ledger.finished(self.now, order)
         self._ended(order)
+        if order.group is not None:
+            self._end_others(order.group.doomed(order))
+            if order.status == FILLED:
+                self._waking.extend(order.group.waiting_for(order))
 
-    def _touch(self, order: Order) -> None:
+    def touch(self, order: Order) -> None:
+        """An order of a client is about to change."""
         if order.account.house:
             return
         self._touching(order, False)
@@ -244,19 +272,22 @@ class Engine:
         book.trade_count += 1
         book.last = price
         quote = base * price
-        maker_fee = self._fee(maker, base, quote, self.settings.maker_fee)
-        taker_fee = self._fee(taker, base, quote, self.settings.taker_fee)
+        maker_fee = self.fee_of(maker, base, quote, self.settings.maker_fee)
+        taker_fee = self.fee_of(taker, base, quote, self.settings.taker_fee)
         number, at, height = book.trade_count, self.now, self.height
         trade = Trade(number, market.symbol, price, base, quote, at, height, maker.id, taker.id, maker_fee, taker_fee)
         self._pay(maker, trade, maker_fee)
         self._pay(taker, trade, taker_fee)
         self._after_maker(maker, base)
+        for order in (maker, taker):
+            if order.group is not None:
+                self._end_others(order.group.rivals(order))
 
     def _pay(self, order: Order, trade: Trade, fee: tuple[str, Decimal]) -> None:
         account, market = order.account, order.market
         first = not order.filled
         if not account.house:
-            self._touch(order)
+            self.touch(order)
             order.trades.append(trade)
             account.past.append((self.now, order, trade))
             self.ledger.traded(self.now, order, trade)
@@ -290,7 +321,8 @@ class Engine:
                 maker.show()
                 ladder.add(maker)
 
-    def _fee(self, order: Order, base: Decimal, quote: Decimal, rate: Decimal) -> tuple[str, Decimal]:
+    def fee_of(self, order: Order, base: Decimal, quote: Decimal, rate: Decimal) -> tuple[str, Decimal]:
+        """The asset and the amount of a fee."""
         if order.account.house:
             return _NO_FEE
         asset = self._fee_asset(order)
@@ -301,19 +333,20 @@ class Engine:
         in_base = chosen == "base" or (chosen == "received" and order.side == BUY)
         return market.base if in_base else market.quote
 
-    def _pays(self, order: Order) -> str:
+    def pays(self, order: Order) -> str:
+        """The asset an order pays."""
         return order.market.quote if order.side == BUY else order.market.base
 
     def _cost(self, order: Order, base: Decimal, quote: Decimal, rate: Decimal) -> Decimal:
         """What trading ``base`` for ``quote`` takes of the asset the order pays, a fee in that asset included."""
         paid = quote if order.side == BUY else base
-        return paid + paid * rate if self._fee_asset(order) == self._pays(order) else paid
+        return paid + paid * rate if self._fee_asset(order) == self.pays(order) else paid
 
     def _hold(self, order: Order) -> None:
         if not order.account.house:
-            order.account.hold(order, self._pays(order), self._needed(order, order.left))
+            order.account.hold(order, self.pays(order), self.needed(order, order.left))
 
-    def _needed(self, order: Order, left: Decimal) -> Decimal:
+    def needed(self, order: Order, left: Decimal) -> Decimal:
         """What an order that rests with ``left`` must hold; enough for whichever of the two fees is higher."""
         assert order.limit is not None
         base = order.room(order.limit, left)
@@ -328,8 +361,8 @@ class Engine:
             quote += match.base * match.price
         needed = self._cost(order, base, quote, self.settings.taker_fee)
         if rests:
-            needed += self._needed(order, order.left - (quote if order.in_quote else base))
-        asset = self._pays(order)
+            needed += self.needed(order, order.left - (quote if order.in_quote else base))
+        asset = self.pays(order)
         free = order.account.balance(asset).free + held
         if needed > free:
             raise Refusal(Code.INSUFFICIENT_FUNDS, f"needs {needed} {asset}, free are {free}")

@@ -7,12 +7,11 @@ they run, and the exchange is a pure function of that journal: replaying it give
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal, getcontext, setcontext
-from functools import partial, wraps
+from functools import partial
 from random import Random
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from exchange_kernel_paper.exchange.accounts import Account
 from exchange_kernel_paper.exchange.alarms import Alarms
@@ -21,6 +20,7 @@ from exchange_kernel_paper.exchange.chain import Chain, Transaction
 from exchange_kernel_paper.exchange.clock import VenueClock
 from exchange_kernel_paper.exchange.codes import Code, Refusal, Why
 from exchange_kernel_paper.exchange.commands import Commands
+from exchange_kernel_paper.exchange.corrections import correct
 from exchange_kernel_paper.exchange.engine import Engine
 from exchange_kernel_paper.exchange.faults import Faults
 from exchange_kernel_paper.exchange.fences import check_arrival, check_ids, request_id
@@ -28,44 +28,17 @@ from exchange_kernel_paper.exchange.filters import Request, Terms
 from exchange_kernel_paper.exchange.lag import Trail
 from exchange_kernel_paper.exchange.ledger import Ledger
 from exchange_kernel_paper.exchange.markets import Market, default_markets
+from exchange_kernel_paper.exchange.mutations import Journal, mutation
 from exchange_kernel_paper.exchange.numbers import EXACT, number, text
 from exchange_kernel_paper.exchange.orders import EXPIRED, Order
 from exchange_kernel_paper.exchange.settings import Settings
 from exchange_kernel_paper.exchange.streams import Streams, Subscription
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Row = tuple[str, str]
 """One level of a ladder: price and amount, as plain text."""
 
 HOUSE, FLOW = "house", "flow"
-
-
-class Journal(Protocol):
-    """Where mutations are written before they run."""
-
-    def write(self, now: int, name: str, args: tuple[object, ...]) -> None: ...
-
-
-def mutation(method: Callable[Concatenate[Exchange, P], R]) -> Callable[Concatenate[Exchange, P], R]:
-    """Run a method at the venue's present: exact arithmetic, due work first, journaled, its events published after."""
-    name = method.__name__
-
-    @wraps(method)
-    def run(self: Exchange, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        assert not kwargs, "journaled arguments are positional"
-        saved = getcontext()
-        setcontext(EXACT)
-        try:
-            self._catch_up()
-            if self._journal is not None:
-                self._journal.write(self.now, name, args)
-            return method(self, *args, **kwargs)
-        finally:
-            self._publish()
-            setcontext(saved)
-
-    return run
+_CAUSES = (Why.LIQUIDATION.value, Why.ADL.value, Why.SETTLEMENT.value)
 
 
 class Exchange:
@@ -243,12 +216,22 @@ class Exchange:
 
     @mutation
     def correct(self, order_id: int, trade_id: int, base: str) -> None:
-        """The operator restates a trade; ``base`` 0 busts it. Raises as :meth:`Engine.correct`."""
-        order, place = self.engine.correct(order_id, trade_id, number("base", base), self.account(FLOW))
+        """The operator restates a trade; ``base`` 0 busts it. Raises as :func:`.corrections.correct`."""
+        order, place = correct(self.engine, order_id, trade_id, number("base", base), self.account(FLOW))
         trade, self._touched[order.id] = order.trades[place], (order, place)
         if not trade.base and self.streams.wanted(order.account.name):
             bust = {"symbol": trade.symbol, "id": trade.id, "revision": trade.revision}
             self.streams.publish(order.account.name, {"bust": bust})
+
+    @mutation
+    def force(self, account: str, symbol: str, side: str, amount: str, cause: str) -> int:
+        """The venue itself trades for an account, at the market: LIQUIDATION, ADL or SETTLEMENT. The order's id.
+
+        Raises Refusal as an order would."""
+        if cause not in _CAUSES:
+            raise ValueError(f"cause {cause!r} is none of {', '.join(_CAUSES)}")
+        terms = Terms(side, number("amount", amount), False, None, None, "IOC", None, False, None)
+        return self.engine.place(self.account(account), self.market(symbol), terms, None, None, cause=cause).id
 
     @mutation
     def set_open(self, symbol: str, is_open: bool) -> None:

@@ -46,8 +46,8 @@ def check_arrival(settings: Settings, request: Request, now: int) -> None:
 
 def check_ids(settings: Settings, request: Request, rid: str | None) -> None:
     """Are the ids of this request what the preset wants? ``rid``: its request id. Refusal: CLIENT_ID."""
-    for field in _IDS:
-        value = request.get(field)
+    ids = [*((field, request.get(field)) for field in _IDS), *(("client", each) for each in _legs(request))]
+    for field, value in ids:
         if value is None:
             continue
         if settings.fence == "none":
@@ -61,16 +61,34 @@ def check_ids(settings: Settings, request: Request, rid: str | None) -> None:
 def check_execution(settings: Settings, account: Account, request: Request, rid: str | None) -> None:
     """What is checked when a request is executed. Refusal: DUPLICATE."""
     fence, op = settings.fence, request["op"]
-    if fence == "time_window" and op == "order":
-        client = request.get("client")
-        same = account.by_client.get(client) if isinstance(client, str) else None
-        if same is not None and any(not order.finished for order in same):
-            raise Refusal(Code.DUPLICATE, f"an order with client id {client} is open")
+    if fence == "time_window" and op in ("order", "group"):
+        for client in clients_of(request):
+            same = account.by_client.get(client, ())
+            if any(not order.finished for order in same):
+                raise Refusal(Code.DUPLICATE, f"an order with client id {client} is open")
+        named = account.groups.get(rid) if op == "group" and rid is not None else None
+        if named is not None and any(not order.finished for order in named.legs):
+            raise Refusal(Code.DUPLICATE, f"a group with request id {rid} is open")
     if fence == "permanent_key" and op != "cancel":
         assert rid is not None
-        if rid in account.keys:
-            raise Refusal(Code.DUPLICATE, f"request id {rid} was used before")
-        account.keys.add(rid)
+        names = dict.fromkeys((rid, *clients_of(request)))
+        for name in names:
+            if name in account.keys:
+                raise Refusal(Code.DUPLICATE, f"request id {name} was used before")
+        for name in names:
+            account.keys.add(name)
+
+
+def clients_of(request: Request) -> list[str]:
+    """The client ids of the orders a request creates."""
+    names = [request.get("client")] if request.get("op") == "order" else _legs(request)
+    return [name for name in names if isinstance(name, str)]
+
+
+def _legs(request: Request) -> list[object]:
+    """What a group's request names as client ids of its legs."""
+    legs = request.get("legs")
+    return [leg.get("client") for leg in legs if isinstance(leg, dict)] if isinstance(legs, list) else []
 
 
 def request_id(request: Request) -> str | None:

@@ -11,14 +11,16 @@ from decimal import Decimal
 from typing import Any
 
 from exchange_kernel_paper.exchange.numbers import EXACT, ZERO, text
-from exchange_kernel_paper.exchange.orders import Order, Trade
+from exchange_kernel_paper.exchange.orders import DORMANT, FILLED, WORKING, Order, Trade
 
 Entry = tuple[int, str, str, Any, Any]
 """Venue ms UTC, what happened, account, request id (``arrived``, ``refused``) or order id, and a detail."""
 
 
 class OrderRecord:
-    """What became of one order: ``base`` and ``quote`` executed, ``most`` the largest total it was ever allowed."""
+    """What became of one order: ``base`` and ``quote`` executed, ``most`` the largest total it was ever allowed.
+
+    ``group``: name, kind and place in it of a group's leg, else None."""
 
     __slots__ = (
         "account",
@@ -26,6 +28,7 @@ class OrderRecord:
         "base",
         "client",
         "fills",
+        "group",
         "id",
         "in_quote",
         "most",
@@ -37,18 +40,28 @@ class OrderRecord:
     )
 
     def __init__(
-        self, number: int, account: str, at: int, client: str | None, symbol: str, side: str, amount: Decimal, unit: str
+        self,
+        number: int,
+        account: str,
+        at: int,
+        client: str | None,
+        symbol: str,
+        side: str,
+        amount: Decimal,
+        unit: str,
+        group: tuple[str, str, int] | None = None,
+        status: str = WORKING,
     ) -> None:
         self.id, self.account, self.at, self.client = number, account, at, client
         self.symbol, self.side, self.most, self.in_quote = symbol, side, amount, unit == "QUOTE"
         self.base = self.quote = ZERO
         self.fills = 0
-        self.status, self.why = "WORKING", ""
+        self.status, self.why, self.group = status, "", group
 
     @property
     def live(self) -> bool:
         """True while it rests."""
-        return self.status == "WORKING"
+        return self.status == WORKING
 
     @property
     def executed(self) -> Decimal:
@@ -83,8 +96,14 @@ class Ledger:
     def created(self, now: int, order: Order) -> None:
         """An order came to be."""
         unit = "QUOTE" if order.in_quote else "BASE"
-        terms = (order.client, order.market.symbol, order.side, order.amount, unit)
+        terms: tuple[object, ...] = (order.client, order.market.symbol, order.side, order.amount, unit)
+        if order.group is not None:
+            terms = (*terms, (order.group.name, order.group.kind, order.group.legs.index(order)), order.status)
         self.entries.append((now, "created", order.account.name, order.id, terms))
+
+    def woken(self, now: int, order: Order) -> None:
+        """The leg it waited for is wholly filled."""
+        self.entries.append((now, "woken", order.account.name, order.id, ""))
 
     def amended(self, now: int, order: Order) -> None:
         """Its terms changed."""
@@ -137,6 +156,19 @@ class Ledger:
         }
         return {client: records for client, records in accepted.items() if len(records) > 1}
 
+    def groups(self) -> dict[str, tuple[OrderRecord, ...]]:
+        """The legs of every group that was accepted, by account and name, in order."""
+        out: dict[str, tuple[OrderRecord, ...]] = {}
+        for record in self.orders():
+            if record.group is not None:
+                name = f"{record.account} {record.group[0]}"
+                out[name] = (*out.get(name, ()), record)
+        return out
+
+    def unruly(self) -> dict[str, tuple[OrderRecord, ...]]:
+        """Groups that broke their own rule: nothing should ever be here."""
+        return {name: legs for name, legs in self.groups().items() if not _orderly(legs)}
+
     def totals(self, account: str | None = None) -> dict[str, object]:
         """How many orders, live orders and fills there are, and how much was executed per symbol and side."""
         records = [record for record in self.orders() if account in (None, record.account)]
@@ -176,10 +208,25 @@ class Ledger:
                 record, (was, trade) = self._orders[subject], detail
                 record.base = EXACT.add(record.base, EXACT.subtract(trade.base, was.base))
                 record.quote = EXACT.add(record.quote, EXACT.subtract(trade.quote, was.quote))
+            elif kind == "woken":
+                self._orders[subject].status = WORKING
             elif kind not in ("arrived", "refused"):
                 self._orders[subject].status, self._orders[subject].why = kind, detail
         self._read = len(self.entries)
         return self._orders
+
+
+def _orderly(legs: tuple[OrderRecord, ...]) -> bool:
+    """Of rivals one at most has traded and then the other is over; what waits does so until the first is filled."""
+    assert legs[0].group is not None
+    kind = legs[0].group[1]
+    rivals = {"oco": legs, "oto": (), "bracket": legs[1:]}[kind]
+    traded = [leg for leg in rivals if leg.fills]
+    if len(traded) > 1 or (traded and any(leg.live for leg in rivals if leg is not traded[0])):
+        return False
+    waits = legs[1:] if kind != "oco" else ()
+    first_filled = legs[0].status == FILLED
+    return all(leg.status == DORMANT or first_filled or not (leg.live or leg.fills) for leg in waits)
 
 
 def _sum(records: Iterable[OrderRecord]) -> tuple[Decimal, Decimal]:

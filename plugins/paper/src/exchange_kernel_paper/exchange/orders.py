@@ -11,10 +11,13 @@ from exchange_kernel_paper.exchange.numbers import ZERO, text
 
 if TYPE_CHECKING:
     from exchange_kernel_paper.exchange.accounts import Account
+    from exchange_kernel_paper.exchange.groups import Group
     from exchange_kernel_paper.exchange.markets import Market
 
 BUY, SELL = "BUY", "SELL"
-WORKING, FILLED, CANCELED, EXPIRED, REJECTED = "WORKING", "FILLED", "CANCELED", "EXPIRED", "REJECTED"
+DORMANT, WORKING = "DORMANT", "WORKING"
+FILLED, CANCELED, EXPIRED, REJECTED = "FILLED", "CANCELED", "EXPIRED", "REJECTED"
+OPEN = frozenset({DORMANT, WORKING})
 
 
 class Trade(NamedTuple):
@@ -55,18 +58,21 @@ class Order:
     ``limit``: None for a market order, whose worst price may be ``guard``. ``until``: end of its life, venue ms UTC.
     ``display``: base shown at a time (an iceberg), of which ``visible`` is left. ``held``: reserved for it, of the
     asset it pays. ``applied``: id of the last command it shows. ``height``: block of its last change. ``costs``:
-    network fees.
+    network fees. ``group``: of which it is a leg; DORMANT while it waits for another leg. ``cause``: why the venue
+    itself made it (a liquidation), else "".
     """
 
     __slots__ = (
         "account",
         "amount",
         "applied",
+        "cause",
         "client",
         "costs",
         "created",
         "display",
         "filled",
+        "group",
         "guard",
         "height",
         "held",
@@ -116,12 +122,14 @@ class Order:
         self.status, self.why = WORKING, ""
         self.trades: list[Trade] = []
         self.costs: tuple[tuple[str, str, Decimal], ...] = ()
+        self.group: Group | None = None
+        self.cause = ""
         self.version = self.height = 0
 
     @property
     def finished(self) -> bool:
         """True once nothing can happen to it any more."""
-        return self.status != WORKING
+        return self.status not in OPEN
 
     @property
     def left(self) -> Decimal:
@@ -170,8 +178,12 @@ class Order:
             out["in"] = "QUOTE"
         if self.limit is not None:
             out["limit"] = text(self.limit)
-        if self.why:
-            out["why"] = self.why
+        if self.why or self.cause:
+            out["why"] = self.why or self.cause
+        if self.cause:
+            out["origin"] = "venue"
+        if self.group is not None:
+            out["group"] = self.group.name
         if self.height:
             out["height"] = self.height
         if self.costs:

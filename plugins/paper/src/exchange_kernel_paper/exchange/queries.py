@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from exchange_kernel_paper.exchange.accounts import Account
 from exchange_kernel_paper.exchange.codes import Code, Refusal
 from exchange_kernel_paper.exchange.exchange import Exchange
+from exchange_kernel_paper.exchange.fences import clients_of
 from exchange_kernel_paper.exchange.filters import Request
 from exchange_kernel_paper.exchange.numbers import text
-from exchange_kernel_paper.exchange.orders import WORKING, Order
+from exchange_kernel_paper.exchange.orders import OPEN, Order
 
 Reply = dict[str, object]
 
@@ -55,6 +56,7 @@ class Queries:
             "gas_asset": settings.gas_asset,
             "amend": settings.amend,
             "enable": settings.enable,
+            "groups": list(settings.groups),
             "maker_fee": text(settings.maker_fee),
             "taker_fee": text(settings.taker_fee),
             "fee_in": settings.fee_in,
@@ -71,19 +73,23 @@ class Queries:
         return {"markets": [m.view(open_=m.symbol not in engine.closed) for m in engine.markets.values()]}
 
     def find(self, account: Account, request: Request, at: int) -> Reply:
-        """Orders by client id (``client``) or the venue's id (``order``), and receipts and pending transactions by
-        request
-        id (``rids``). Every match; all fills. An order that finished without fills may be forgotten."""
+        """Orders by client id (``clients``), the venue's id (``orders``) or the name of their group (``groups``), and
+        receipts and pending transactions by request id (``rids``). Every match; all fills. An order that finished
+        without fills may be forgotten."""
         orders: dict[int, Order] = {}
         for client in _strings(request.get("clients")):
             orders.update((order.id, order) for order in account.by_client.get(client, ()))
+        for name in _strings(request.get("groups")):
+            legs = account.groups[name].legs if name in account.groups else ()
+            orders.update((order.id, order) for order in legs if order.id in self._exchange.engine.orders)
         for number in _integers(request.get("orders")):
             order = self._exchange.engine.orders.get(number)
             if order is not None and order.account is account:
                 orders[number] = order
         rids = _strings(request.get("rids"))
         receipts = [(rid, account.receipts[rid]) for rid in rids if rid in account.receipts]
-        pending = [tx for tx in account.pool.values() if tx.rid in rids]
+        asked = {*rids, *_strings(request.get("clients"))}
+        pending = [tx for tx in account.pool.values() if asked & {tx.rid, *clients_of(tx.request)}]
         return {
             "orders": self._views((orders[number] for number in sorted(orders)), at),
             "receipts": [receipt.view(rid) for rid, receipt in receipts if receipt.at <= at],
@@ -120,7 +126,7 @@ class Queries:
             changed = {order.id: order for order in trail.changed_since(at) if order.account is account}
             candidates = changed | {number: account.open[number] for number in numbers}
             past = (trail.view(candidates[number], at) for number in sorted(candidates) if number > after)
-            shown = [view for view in past if view is not None and view["status"] == WORKING]
+            shown = [view for view in past if view is not None and view["status"] in OPEN]
             views, more = shown[:size], len(shown) > size
         pending = [] if after else [tx.view() for tx in account.pool.values()]
         last = views[-1]["id"] if more else None

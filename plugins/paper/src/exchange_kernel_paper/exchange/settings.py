@@ -10,6 +10,7 @@ FENCES = ("time_window", "sequence", "height", "permanent_key", "none")
 LEDGERS = ("sequence", "height")
 AMENDS = ("full", "down", "off")
 ENABLES = ("off", "mode", "allowance")
+GROUPS = ("oco", "oto", "bracket")
 FEE_ASSETS = ("quote", "base", "received")
 
 
@@ -33,8 +34,9 @@ class Settings:
     fractions, in ``fee_in``: quote, base, or whatever the trader receives. ``read_lag_ms``: longest time reads may
     trail (with the query_lag fault). ``retention_ms``: how long a finished order without fills can be looked up; 0 is
     for ever, as always on a ledger venue. ``page_size``: orders per page. ``queue_size``: events a slow subscriber
-    may fall behind. ``enable``: ``off``; or each market must be enabled on the account before its first order: as a
-    ``mode``, or with an ``allowance`` that all working orders of the account there share, in the unit of their amounts.
+    may fall behind. ``groups``: which of :data:`GROUPS` it keeps together itself. ``enable``: ``off``; or each market
+    must be enabled on the account before its first order: as a ``mode``, or with an ``allowance`` that all working
+    orders of the account there share, in the unit of their amounts.
     """
 
     fence: str = "time_window"
@@ -57,6 +59,7 @@ class Settings:
     balance_event_ms: int = 100
     queue_size: int = 20_000
     enable: str = "off"
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, choices in (("fence", FENCES), ("amend", AMENDS), ("fee_in", FEE_ASSETS), ("enable", ENABLES)):
@@ -70,10 +73,16 @@ class Settings:
                     raise SettingError(field.name, value, f"must be an int of at least {least}")
             elif field.type == "Decimal":
                 object.__setattr__(self, field.name, _fraction(field.name, value))
+            elif field.name == "groups":
+                object.__setattr__(self, "groups", _kinds(value))
             elif not isinstance(value, str):
                 raise SettingError(field.name, value, "must be text")
         if self.ledger and self.retention_ms:
             raise SettingError("retention_ms", self.retention_ms, "a ledger venue forgets nothing: leave it 0")
+        if self.groups and self.enable != "off":
+            raise SettingError(
+                "groups", self.groups, "are not kept where markets must be enabled: leave one of them out"
+            )
 
     @property
     def ledger(self) -> bool:
@@ -91,6 +100,12 @@ class Settings:
 
 
 _AT_LEAST_ONE = frozenset({"block_ms", "valid_blocks", "window_ms", "page_size", "queue_size", "heartbeat_ms"})
+
+
+def _kinds(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or any(kind not in GROUPS for kind in value):
+        raise SettingError("groups", value, f"must be a list of {', '.join(GROUPS)}")
+    return tuple(kind for kind in GROUPS if kind in value)
 
 
 def _fraction(name: str, value: object) -> Decimal:

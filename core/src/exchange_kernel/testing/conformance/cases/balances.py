@@ -7,15 +7,18 @@ from decimal import Decimal
 
 from exchange_kernel.schema import AmountType, Side
 from exchange_kernel.schema.numbers import EXACT
-from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Placed
+from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Missing, Placed
+from exchange_kernel.testing.conformance.listening import listening
 from exchange_kernel.testing.conformance.probes import is_spot
 from exchange_kernel.testing.conformance.registry import case
+from exchange_kernel.testing.conformance.telling import all_open, all_past, at_rest, complete, done, newest, told_of
 from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     AccountSnapshot,
     Balance,
     Fill,
     Found,
+    History,
     OrderReport,
     StepReport,
     Watermark,
@@ -330,3 +333,48 @@ async def _expected(bench: Bench, attempts: list[Placed]) -> dict[str, Decimal]:
         for fee in fill.fees:
             add(fee.asset, -fee.amount)
     return out
+
+
+@case("BAL-10", "what the venue does by itself has the origin venue", grade="gold", rule="rule 19")
+async def venue_made(bench: Bench) -> None:
+    """Nobody ordered a liquidation, and no intent explains it. Told as the account's own order it is drift, which
+    policy cancels or undoes; told under an attempt's key it counts as what the user wanted."""
+    if not bench.harness.offers("forced"):
+        if is_spot(bench.market):
+            raise Inapplicable("a spot market: there is no position that the venue could close")
+        raise Missing("the harness has no forced()")
+    own = await bench.put()
+    async with listening(bench) as ear:
+        order = await bench.harness.forced()
+        await at_rest(bench)
+        order = next(each for each in await bench.harness.truth() if set(each.ids) & set(order.ids))
+
+        async def told() -> bool:
+            return any(done(report).base == order.filled_base for report in ear.reports(order))
+
+        await bench.until(told, f"the stream tells of what the venue did by itself: {order!r}")
+        await bench.found(own)
+        await bench.look(own)
+    if isinstance(bench.adapter, History):
+        await bench.ask(all_past(bench))
+    await all_open(bench)
+    reports = told_of(bench, order)
+    for source, report in reports:
+        bench.expect(
+            report.origin == "venue",
+            f"{source} tells of {order!r}, which the venue did by itself, as {report!r}: its origin is the venue",
+        )
+        bench.expect(
+            report.key is None, f"{source} tells of {order!r} under a key, though nobody ordered it: {report!r}"
+        )
+        bench.expect(
+            (report.side, report.symbol) == (order.side, order.symbol) and done(report).base <= order.filled_base,
+            f"{source} tells of {order!r} as {report!r}",
+        )
+    last = newest(report for _, report in reports)
+    bench.expect(
+        last is not None and last.status.terminal and not complete(last),
+        f"what the venue did by itself is over, {order!r}; told was last {last!r}",
+    )
+    mine = [(source, report) for source, report in told_of(bench, own) if report.origin != "account"]
+    bench.expect(not mine, f"an order of the account is told to be the venue's: {mine!r}")

@@ -46,6 +46,27 @@ def test_names_that_are_refused(name: str, what: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_projects_own_names_are_taken_where_they_are_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second exchange-kernel-paper would replace the first one wherever both are installed."""
+    monkeypatch.setenv("EXK_PLUGINS", "")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = new_plugin("paper", "--kind", "cex", "--into", str(tmp_path))
+
+    assert done.exit_code != 0
+    assert "belongs to the core" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_name_is_advised_that_is_refused(tmp_path: Path) -> None:
+    """What is left of the name may be the core's own."""
+    done = new_plugin("exchange_kernel", "--kind", "cex", "--into", str(tmp_path))
+
+    assert done.exit_code != 0
+    assert "for example" not in done.output
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     """A folder that exists, even an empty one, is left alone."""
     (tmp_path / "exchange-kernel-acme").mkdir()

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from exchange_kernel import errors
 from exchange_kernel.errors import InvalidMetadata
-from exchange_kernel.plugins import API, HOOKS, Finding, HarnessSpec, Level, Status, VenueSpec
+from exchange_kernel.plugins import API, HOOKS, Finding, HarnessSpec, Level, Status, VenueSpec, hookspecs
 from exchange_kernel.plugins.policy import ONLY, STRICT
 
 GOOD: dict[str, Any] = {"name": "acme", "title": "Acme Exchange", "kind": "cex", "factory": "acme.adapter:Adapter"}
@@ -69,3 +70,17 @@ def test_the_page_names_everything_there_is() -> None:
     statuses = [status for status in Status if status not in (Status.OK, Status.FOUND)]
 
     assert [name for name in (*HOOKS, *statuses, ONLY, STRICT) if f"`{name}" not in page] == []
+
+
+def test_nothing_escapes_the_lists_that_the_pages_are_held_to() -> None:
+    """A hook that is specified and not listed, or an error that is public and not listed, would need no page."""
+    specified = [name for name in vars(hookspecs) if name.startswith("exk_")]
+    public = [
+        name
+        for name, each in vars(errors).items()
+        if isinstance(each, type) and issubclass(each, (errors.VenueError, errors.InvalidOrder))
+        if not name.startswith("_")
+    ]
+
+    assert sorted(specified) == sorted(HOOKS)
+    assert sorted(set(public) - set(errors.__all__)) == []

@@ -20,6 +20,8 @@ KINDS = {"cex": "exchange", "dex": "chain with an exchange on it"}
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", re.ASCII).fullmatch
 _LONGEST = 24
 """Characters of a name: a venue's may have 32, and it stands in client ids and identities."""
+_OURS = ("paper",)
+"""Plugins of this project: installing another distribution of that name would replace them."""
 _SUFFIX = ".in"
 """At the end of a template's name where a tool would take it for a file of this project; dropped."""
 
@@ -65,7 +67,10 @@ def check_name(name: str) -> None:
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-").removeprefix("exchange-kernel-")
     if not _NAME(name) or name.startswith("exchange-kernel"):
         rule = "must be lower-case letters and digits, with single dashes between them, beginning with a letter"
-        raise ConfigError("name", name, rule, f"for example {plain}" if _NAME(plain) else "")
+        legal = _NAME(plain) and not plain.startswith("exchange-kernel")
+        raise ConfigError("name", name, rule, f"for example {plain}" if legal else "")
+    if name in _OURS:
+        raise ConfigError("name", name, f"is taken by exchange-kernel-{name}, which belongs to the core")
     if len(name) > _LONGEST:
         raise ConfigError("name", name, f"has more than {_LONGEST} characters", "it is typed often")
     from exchange_kernel.plugins import load

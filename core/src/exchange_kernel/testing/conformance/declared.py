@@ -10,6 +10,8 @@ from exchange_kernel.venue import History, OrderReport, Prices, PriceTick
 
 __all__ = ["MOST_PAGES", "history_comes", "incomplete", "prices_come"]
 
+DAY_MS = 86_400_000
+"""No price of a market that trades is older."""
 MOST_PAGES = 200
 """More than any account of a test has."""
 
@@ -78,6 +80,9 @@ async def prices_come(bench: Bench) -> None:
     bench.seen.append(tick)
     bench.expect(isinstance(tick, PriceTick), f"prices() says {tick!r}, no PriceTick")
     bench.expect(tick.symbol == bench.harness.symbol, f"asked for {bench.harness.symbol}, prices() says {tick.symbol}")
+    now = bench.clock.now_ms() + bench.opened.clock_offset
+    fresh = type(tick.at) is int and abs(now - tick.at) <= DAY_MS
+    bench.expect(fresh, f"prices() says {tick}: its time is none in ms UTC; now is {now}")
     known = [each for each in (tick.bid, tick.ask, tick.last, tick.mark, tick.index) if each is not None]
     bench.expect(known and min(known) > 0, f"prices() says {tick}, which is no price")
     if tick.bid is not None and tick.ask is not None:

@@ -21,6 +21,9 @@ def expect_newest(bench: Bench, placed: Placed, order: TruthOrder, when: str) ->
         report is not None and done(report).base == order.filled_base and report.status.terminal != order.live,
         f"{when} the venue has {order!r}; of all reports so far the newest, by version and as_of, is {report!r}",
     )
+    need = report.need if report is not None else None
+    idle = need is None or (order.live and need.what != "replace")
+    bench.expect(idle, f"{when} the venue has {order!r}, which needs nothing of the kind: {report!r}")
 
 
 def expect_order(bench: Bench, placed: Placed) -> None:
@@ -91,6 +94,8 @@ def expect_named(bench: Bench, placed: Placed, order: TruthOrder) -> None:
         bench.expect(report.id.kind.strip() and report.id.value.strip(), said + "its id is empty")
         bench.expect(report.symbol == placed.spec.symbol, said + "that is another symbol")
         bench.expect(report.side is placed.spec.side, said + "that is the other side")
+        bench.expect(report.leg == placed.spec.leg, said + f"its order was for the leg {placed.spec.leg}")
+        bench.expect(report.origin == "account", said + "the account placed it, and not the venue (rule 19)")
         keyed = report.key == placed.key or (report.key is None and not bench.offers("find_by_key"))
         bench.expect(keyed, said + f"its key is {report.key!r}, the attempt's {placed.key!r}")
         for fill in report.fills:

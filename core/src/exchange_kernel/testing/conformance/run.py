@@ -11,6 +11,7 @@ from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Missi
 from exchange_kernel.testing.conformance.harness import Harness
 from exchange_kernel.testing.conformance.registry import Case
 from exchange_kernel.testing.conformance.report import Result, Status
+from exchange_kernel.testing.conformance.stuck import Stuck, never_stuck
 
 LIMIT_S = 300.0
 """Longest time of one case, in the harness' own time."""
@@ -25,8 +26,11 @@ def run_case(case: Case, harness: Harness) -> Result:
         if missing and not (case.features or case.any_of):
             return Result(case.id, "missing", missing)
         asyncio.set_event_loop(loop)
-        status, reason = loop.run_until_complete(_within_limit(case, harness))
+        with never_stuck(harness.clock.monotonic, 2 * LIMIT_S):
+            status, reason = loop.run_until_complete(_within_limit(case, harness))
         return Result(case.id, status, reason, _since(began))
+    except Stuck as stuck:
+        return Result(case.id, "failed", str(stuck), _since(began))
     except AssertionError as error:
         return Result(case.id, "failed", str(error) or "an assertion failed", _since(began))
     except Exception as error:  # noqa: BLE001 - an adapter may raise anything, and the next case must run

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 from exchange_kernel.errors import ExchangeKernelError, NoEffect
-from exchange_kernel.testing.conformance.bench import Bench
+from exchange_kernel.testing.conformance.bench import Bench, Failed
+from exchange_kernel.testing.conformance.harness import Fault
 from exchange_kernel.venue import (
     History,
     OrderReport,
@@ -22,8 +23,18 @@ from exchange_kernel.venue import (
     VenueId,
 )
 
-__all__ = ["expect_clear", "expect_nothing_left", "expect_refusals", "mine", "open_reports", "read_on"]
+__all__ = [
+    "expect_cancelled",
+    "expect_clear",
+    "expect_nothing_left",
+    "expect_refusals",
+    "mine",
+    "open_reports",
+    "read_on",
+]
 
+MOST_PAGES = 200
+"""More than any account of a test has."""
 GRACE_S = 1.0
 """How long what close() ended may take to be gone."""
 
@@ -114,12 +125,13 @@ async def open_reports(adapter: VenueAdapter) -> list[OrderReport]:
     """Every page of the open orders."""
     reports: list[OrderReport] = []
     page: str | None = None
-    while True:
+    for _ in range(MOST_PAGES):
         snapshot: Snapshot = await adapter.open_orders(page)
         reports += snapshot.reports
         if snapshot.next is None:
             return reports
         page = snapshot.next
+    raise Failed(f"open_orders() has more than {MOST_PAGES} pages")
 
 
 def mine(reports: Iterable[object], ids: Iterable[VenueId], key: bytes) -> list[OrderReport]:
@@ -127,3 +139,37 @@ def mine(reports: Iterable[object], ids: Iterable[VenueId], key: bytes) -> list[
     known = set(ids)
     orders = (each for each in reports if isinstance(each, OrderReport))
     return [each for each in orders if each.key == key or {each.id, *each.links} & known]
+
+
+async def expect_cancelled(bench: Bench, ms: int) -> None:
+    """Calls that are cancelled after ``ms`` end, without an answer, and without a claim about the order."""
+    placed = await bench.ticket_for(bench.harness.resting())
+    error = await _given_up(bench, bench.adapter.submit(placed.ticket), ms, "submit()")
+    await bench.clock.sleep(3)
+    orders = await bench.truth(placed)
+    bench.expect(
+        not (orders and isinstance(error, NoEffect)),
+        f"submit() was cancelled after {ms} ms and raised {error!r}: no effect, ever. The venue has {orders!r}",
+    )
+    await _given_up(bench, bench.adapter.lookup(bench.ref(placed)), ms, "lookup()")
+    await _given_up(bench, bench.adapter.open_orders(None), ms, "open_orders()")
+    await _given_up(bench, bench.adapter.account(), ms, "account()")
+    await bench.adapter.account()
+
+
+async def _given_up(bench: Bench, call: Coroutine[Any, Any, object], ms: int, what: str) -> BaseException | None:
+    """Cancel a slow call ``ms`` after it began; what it raised. None: it had answered before."""
+    await bench.harness.inject(Fault.SLOW, times=20, ms=1_000)
+    began = asyncio.create_task(call)
+    await bench.clock.sleep(ms / 1000)
+    cancelled = began.cancel()
+    await asyncio.wait([began])
+    await bench.harness.clear()
+    if began.cancelled():
+        return asyncio.CancelledError()
+    error = began.exception()
+    if error is not None:
+        bench.seen.append(error)
+        return error
+    bench.expect(not cancelled, f"{what} swallowed its cancellation, and answers as if nobody had cancelled it")
+    return None

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 
-from exchange_kernel.errors import InvalidOrder, NoEffect, RateLimited, Rejected, UnknownTarget
+from exchange_kernel.errors import InvalidOrder, NoEffect, RateLimited, Rejected, UnknownTarget, Unsupported
+from exchange_kernel.schema import Side, TimeInForce
 from exchange_kernel.testing.conformance.amending import (
     Wanted,
     dearer,
@@ -342,3 +343,30 @@ async def too_late(bench: Bench) -> None:
                 (again.status, again.filled) == (ends[0].status, ends[0].filled),
                 f"an order that was {what} was reported {ends[0]!r}; after an amendment {again!r}",
             )
+
+
+@case("MOD-09", "what an amendment cannot change is refused, not left out", grade="bronze", rule="rule 18: check(was)")
+async def whole_or_not(bench: Bench) -> None:
+    """A desk that turns an order to the other side, and is told that it is done, has the opposite of what it wants."""
+    wanted = kinds(bench)[0]
+    was = bench.adapter.check(bench.harness.resting(6)).spec
+    offered = [tif for tif in (TimeInForce.IOC, TimeInForce.DAY) if bench.offers(tif.lower()) and tif is not was.tif]
+    changes: list[dict[str, object]] = [
+        {"side": Side.SELL if was.side is Side.BUY else Side.BUY},
+        {"reduce_only": True},
+    ]
+    changes += [{"tif": tif} for tif in offered]
+    changes += [{"post_only": not was.post_only}] if bench.offers("post_only") else []
+    changes += [{"display": bench.market.amounts.step}] if bench.offers("iceberg") else []
+    fields = ("side", "tif", "post_only", "display", "reduce_only")
+    for spec in (revised(order, **change) for order in (was, wanted.change(was)) for change in changes):
+        try:
+            sent = bench.adapter.check(spec, was).spec
+        except (Unsupported, InvalidOrder):
+            continue
+        dropped = [name for name in fields if getattr(sent, name) != getattr(spec, name)]
+        bench.expect(
+            not dropped,
+            f"check() takes {spec!r} as an amendment of {was!r}, and would send {sent!r}: "
+            f"{', '.join(dropped)} left out",
+        )

@@ -7,11 +7,12 @@ import inspect
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
-from exchange_kernel.errors import InsufficientFunds, InvalidOrder, Unsupported
-from exchange_kernel.schema import AmountType, Side, SymbolMetadata
+from exchange_kernel.errors import InsufficientFunds, InvalidOrder, Rejected, Unsupported
+from exchange_kernel.schema import AmountType, Side, SymbolMetadata, TimeInForce
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.testing.conformance.audit import deeds
 from exchange_kernel.testing.conformance.bench import Bench, Failed, Inapplicable, Placed
+from exchange_kernel.testing.conformance.evidence import adopt, pass_by, present, settled, shown
 from exchange_kernel.testing.conformance.harness import TruthOrder
 from exchange_kernel.testing.conformance.probes import is_spot, on_grid, plain, some_symbols, unlike
 from exchange_kernel.testing.conformance.registry import case
@@ -19,7 +20,7 @@ from exchange_kernel.testing.conformance.tour import tour
 from exchange_kernel.testing.conformance.variations import awkward, off_grid, out_of_bounds, random_on_grid, varied
 from exchange_kernel.testing.conformance.walk import wrong_numbers
 from exchange_kernel.value import revised
-from exchange_kernel.venue import Money, OrderReport, Place, Preview, Spec
+from exchange_kernel.venue import Money, OrderReport, Place, Preview, Spec, VenueStatus
 
 
 @case("PREC-01", "prices and amounts are rounded to the safe side", grade="bronze", rule="rule 18")
@@ -273,3 +274,110 @@ async def _requests_while(bench: Bench, work: Callable[[], object]) -> int:
     for _ in range(10):
         await asyncio.sleep(0)
     return await bench.harness.requests() - before
+
+
+@case(
+    "PREC-07",
+    "a market order never trades past its worst price",
+    grade="silver",
+    rule="rules 2 and 18: its price is in the body",
+    features=("market",),
+)
+async def worst_price(bench: Bench) -> None:
+    """The worst price is all that stands between a market order and an empty book. Left out of the request, it is a
+    promise of the preview's, and nobody keeps it."""
+    crossing, away = bench.harness.crossing(), bench.harness.resting()
+    if away.limit is None or away.side is not crossing.side:
+        raise Inapplicable("the harness' resting orders say no price at which nothing trades")
+    worst = away.limit
+    spec = revised(crossing, limit=None, guard=worst, post_only=False)
+    try:
+        if bench.adapter.check(spec).spec.guard is None:
+            bench.fail(f"check() of {spec} answers without its worst price: refuse what is not kept")
+    except (Unsupported, InvalidOrder) as error:
+        raise Inapplicable(f"no market order has a worst price here: {error}") from None
+    before = await present(bench)
+    placed = await bench.ticket_for(spec)
+    outcome = await bench.send(placed)
+    await settled(bench)
+    for order in await adopt(bench, placed, before):
+        limit = EXACT.multiply(worst, order.filled_base)
+        worse = order.filled_quote > limit if spec.side is Side.BUY else order.filled_quote < limit
+        bench.expect(
+            not worse,
+            f"a market {spec.side} at {worst} or better traded: {order!r}; submit {shown(outcome)}",
+        )
+
+
+@case(
+    "PREC-08",
+    "an order with an end is open until then, and no longer",
+    grade="silver",
+    rule="rule 2: its life is in the body",
+    features=("gtd",),
+)
+async def good_till_date(bench: Bench) -> None:
+    """An order whose end was dropped on its way rests for ever, and fills the morning after."""
+    if not bench.harness.offers("leap"):
+        raise Inapplicable("nobody waits until an order of this venue ends")
+    for minutes in (2, 15, 1500):  # venues ask for a least life, of up to a day
+        now = (bench.clock.now_ms() + bench.opened.clock_offset) // 1000 * 1000
+        until = now + minutes * 60_000
+        placed = await bench.ticket_for(revised(bench.harness.resting(), tif=TimeInForce.GTD, until=until))
+        outcome = await bench.send(placed)
+        if isinstance(outcome.error, Rejected):
+            continue
+        bench.expect(outcome.error is None, f"an order for {minutes} minutes: submit {shown(outcome)}")
+        await bench.found(placed)
+        await settled(bench)
+        await pass_by(bench, until - 10_000 - bench.clock.now_ms() - bench.opened.clock_offset)
+        order = await bench.one(placed)
+        bench.expect(order.live, f"an order until {until} is over ten seconds before: {order!r}")
+        await pass_by(bench, 10_000)
+
+        async def over(placed: Placed = placed) -> bool:
+            return not (await bench.one(placed)).live
+
+        await bench.until(over, f"an order until {until} is over at the venue after that")
+        end = await bench.ended(placed)
+        right = (VenueStatus.EXPIRED, VenueStatus.CANCELED)
+        bench.expect(end.status in right, f"an order whose time was over is reported {end!r}")
+        return
+    raise Inapplicable("the venue refuses orders with an end two minutes, a quarter of an hour and a day from now")
+
+
+@case(
+    "PREC-09",
+    "the least that the metadata allow is taken by the venue",
+    grade="bronze",
+    rule="markets(): constraints are the venue's",
+    features=("limit", "amount_base"),
+)
+async def least(bench: Bench) -> None:
+    """Below what the venue takes, the bounds of check() bound nothing: the order is stored, sent, and refused."""
+    spec = bench.harness.resting()
+    if spec.limit is None or spec.amount_in is not AmountType.BASE:
+        raise Inapplicable("the harness' resting orders say no price to count with")
+    amounts = bench.market.amounts
+    steps = max(amounts.min_amount // amounts.step, Decimal(1))
+    if amounts.min_notional is not None:
+        of_worth, rest = divmod(amounts.min_notional, EXACT.multiply(spec.limit, amounts.step))
+        steps = max(steps, of_worth + bool(rest))
+    smallest = revised(spec, amount=EXACT.multiply(steps, amounts.step))
+    if _preview(bench, smallest) is None:
+        bench.fail(f"check() refuses {smallest}, which keeps every constraint of {bench.market.symbol_id}")
+    placed = await bench.ticket_for(smallest)
+    outcome = await bench.send(placed)
+    if isinstance(outcome.error, InsufficientFunds):
+        raise Inapplicable("the account of the harness lacks the money")
+    bench.expect(
+        outcome.error is None,
+        f"{smallest.amount} at {smallest.limit} is the least by {amounts!r}: submit {shown(outcome)}",
+    )
+    await bench.found(placed)
+    await settled(bench)
+    report = await bench.found(placed)  # a ledger refuses later than its node
+    bench.expect(
+        report.status is not VenueStatus.REJECTED,
+        f"{smallest.amount} at {smallest.limit} is the least by {amounts!r}; the venue refused it: {report!r}",
+    )

@@ -12,6 +12,7 @@ from exchange_kernel.testing.conformance.eavesdrop import eavesdropping
 from exchange_kernel.testing.conformance.harness import Fault
 from exchange_kernel.testing.conformance.registry import case
 from exchange_kernel.testing.conformance.sessions import mine, open_reports
+from exchange_kernel.testing.conformance.telling import MOST_PAGES
 from exchange_kernel.testing.conformance.tour import tour
 from exchange_kernel.testing.conformance.walk import SHORTEST_SECRET, leaks
 from exchange_kernel.value import revised
@@ -278,11 +279,12 @@ async def _opened(bench: Bench) -> str:
 async def _all_history(adapter: History) -> list[object]:
     items: list[object] = []
     cursor: str | None = None
-    while True:
+    for _ in range(MOST_PAGES):
         page, cursor = await adapter.history(cursor)
         items += page
         if not page:
             return items
+    raise Failed(f"history() has more than {MOST_PAGES} pages")
 
 
 async def _unavailable_or_right(

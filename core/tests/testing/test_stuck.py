@@ -1,0 +1,48 @@
+"""A case whose adapter never gives the event loop back ends as failed, and says where it stood."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from exchange_kernel.testing.conformance import stuck
+from exchange_kernel.testing.conformance.stuck import Stuck, never_stuck
+from exchange_kernel.testing.virtual import VirtualLoop
+
+
+async def keeps_the_loop() -> None:
+    """A stream that is always ready."""
+    while True:
+        pass
+
+
+async def turns_for_ever() -> None:
+    """A wait for what never comes, without a pause."""
+    while True:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("spin", [keeps_the_loop, turns_for_ever])
+def test_a_clock_that_stands_still_ends_the_case(
+    spin: Callable[[], Coroutine[Any, Any, None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In virtual time no limit inside the loop is ever reached: real time ends it, and names the function."""
+    monkeypatch.setattr(stuck, "STANDSTILL_S", 0.05)
+    monkeypatch.setattr(stuck, "LOOK_S", 0.02)
+    loop = VirtualLoop()
+
+    async def limited() -> None:
+        async with asyncio.timeout(300):
+            await asyncio.create_task(spin())
+
+    with pytest.raises(Stuck, match="the event loop is not given back"), never_stuck(loop.time, 60):
+        loop.run_until_complete(limited())
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    with pytest.raises((Stuck, asyncio.CancelledError)):
+        loop.run_until_complete(asyncio.gather(*left))
+    loop.close()

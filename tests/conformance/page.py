@@ -49,6 +49,12 @@ exk plugins grade VENUE                   # what follows from them
 **Grades** are computed from a run, never declared. Bronze, silver or gold is reached when every case of that grade, and
 of those below, has passed or is unsupported. A failure, a deviation or a missing control keeps the grade away.
 
+**A case has its time**, `limit_s` of the harness. One that does not end by then has failed, and so has one that blocks
+the event loop; either is told with the stack, and the next one runs. However a case ends, also by Ctrl-C, the sweeper
+comes after it: with a session of its own it cancels whatever lives at the venue and did not before, and what it cannot
+cancel is named. Waits are for conditions; where only time can tell that nothing comes, it is a multiple of the
+harness' `quiet_s`.
+
 **Every case is tested itself**: adapters with one mistake each are planted, {mistakes} of them today. A test asserts
 that the case meant for each catches it, and that the correct paper venue passes all {cases} cases on all five kinds of
 fence. The mistakes are named below with the cases that catch them.
@@ -97,11 +103,12 @@ def _case(case: Case) -> Iterator[str]:
     yield f"### {case.id} {case.title}\n"
     facts = [case.grade, case.rule]
     if case.features:
-        facts.append("where the venue offers " + ", ".join(f"`{feature}`" for feature in case.features))
-    if case.any_of:
-        facts.append("where the venue offers any of " + ", ".join(f"`{feature}`" for feature in case.any_of))
+        offered = (f"`{feature}`".replace("|", "` or `") for feature in case.features)
+        facts.append("where the venue offers " + ", ".join(offered))
     if case.needs:
         facts.append("the harness needs " + ", ".join(_need(need) for need in case.needs))
+    if case.polled is not None:
+        facts.append("where events are polled it needs " + ", ".join(_need(need) for need in case.polled.needs))
     yield f"*{'; '.join(facts)}*\n"
     yield f"{_line(case.doc)}\n"
     for name, planted in sorted(DEFECTS.items()):
@@ -131,11 +138,21 @@ def _harness() -> Iterator[str]:
                 call = name if isinstance(member, property) else f"{name}{_parameters(member)}"
                 yield f"| `{call}` | {_line(inspect.getdoc(member))} |"
         yield ""
+    yield "| attribute | what it says |\n|---|---|"
+    for name, text in _attributes().items():
+        yield f"| `{name}` | {text} |"
+    yield ""
     yield "## The faults\n"
     yield "What a harness may be able to make happen between adapter and venue (`Harness.faults`, `inject`, `clear`).\n"
     yield "| fault | what happens |\n|---|---|"
     for fault, text in _faults().items():
         yield f"| `{fault.value}` | {text} |"
+
+
+def _attributes() -> dict[str, str]:
+    """What the docstring of the harness says of each of its attributes."""
+    text = _line(inspect.getdoc(Harness)).partition("The kit makes a new one for every case. ")[2]
+    return dict(re.findall(r"`(\w+)`: (.*?)(?= `\w+`: |$)", text))
 
 
 def _parameters(member: object) -> str:

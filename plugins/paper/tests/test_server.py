@@ -22,7 +22,7 @@ from exchange_kernel.errors import NotAuthorized, NotSent, OutcomeUnknown, Unava
 from exchange_kernel.venue import Cancel, Context, Found, Gap, OrderReport, Place, Prep, Ref, VenueStatus, Why
 from exchange_kernel_paper.adapter import PaperAdapter
 from exchange_kernel_paper.exchange import read_journal
-from exchange_kernel_paper.tcp import Control
+from exchange_kernel_paper.tcp import Control, TcpLink
 from exchange_kernel_paper.translate import client_id
 from plugins.paper.tests.session import BTC, Reader, key, spec
 
@@ -365,3 +365,55 @@ def test_controls_answer_errors_instead_of_breaking(state: Path) -> None:
         assert isinstance(await client.control.do("now"), int)
 
     with_server(state, play)
+
+
+def test_controls_show_and_move_what_a_harness_needs(state: Path) -> None:
+    """Accounts are opened, a stranger's order is placed, one order filled and its trade restated, and what arrived is
+    counted."""
+
+    async def play(client: Client, running: Running) -> None:
+        control = client.control
+        await control.do("open_account", "late", "s3cret", {"USD": "1000"})
+        assert await control.do("orders_of", "late") == []
+        before = await control.do("traffic")
+        await client.place(1)
+        made = await control.do("place", "main", BTC, "BUY", "0.2", "90", "by-hand")
+        mine, foreign = await control.do("orders_of", "main")
+        assert (mine["limit"], mine["live"], foreign["id"], foreign["client"]) == ("100", True, made, "by-hand")
+        await control.do("trade_through", BTC, "SELL", "100", "1")
+        await control.do("correct", mine["id"], "0.5")
+        corrected, _ = await control.do("orders_of", "main")
+        assert (corrected["live"], corrected["base"]) == (False, "0.5")
+        after = await control.do("traffic")
+        assert (after["changes"] - before["changes"], after["requests"] - before["requests"]) == (1, 1)
+        for name, args in (("correct", (made, "1")), ("place", ("nobody", BTC, "BUY", "1", "1", None))):
+            with pytest.raises(RuntimeError):
+                await control.do(name, *args)
+
+    with_server(state, play)
+
+
+def test_who_stops_waiting_for_a_subscription_leaves_no_connection() -> None:
+    """Cancelled before the venue has answered, the link closes what it had opened."""
+
+    async def run() -> None:
+        ended, asked = asyncio.Event(), asyncio.Event()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()
+            asked.set()
+            await reader.read()
+            ended.set()
+            writer.close()
+
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        async with server, asyncio.timeout(20):
+            link = TcpLink("127.0.0.1", server.sockets[0].getsockname()[1])
+            waiting = asyncio.create_task(link.subscribe(b"{}"))
+            await asked.wait()
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            await ended.wait()
+            await link.close()
+
+    asyncio.run(run())

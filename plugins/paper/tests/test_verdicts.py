@@ -39,6 +39,7 @@ EXPECTED: dict[Code, type[VenueError] | None] = {
     Code.BAD_REQUEST: OrderRefused,
     Code.CLIENT_ID: OrderRefused,
     Code.RATE_LIMIT: RateLimited,
+    Code.BANNED: RateLimited,
     Code.TIMESTAMP: ClockSkew,
     Code.DUPLICATE: None,
     Code.UNKNOWN_SYMBOL: OrderRefused,
@@ -109,8 +110,18 @@ def test_no_word_of_a_node_is_ever_a_verdict(code: str) -> None:
 @pytest.mark.parametrize("code", [*Code, "SOMETHING_NEW"])
 def test_a_refused_read_is_unavailable_unless_the_reason_is_the_reader(code: str) -> None:
     """Credentials and rate are told; all else means that nothing was learned."""
-    expected = {Code.BAD_SIGNATURE: NotAuthorized, Code.UNKNOWN_ACCOUNT: NotAuthorized, Code.RATE_LIMIT: RateLimited}
+    expected = dict.fromkeys((Code.BAD_SIGNATURE, Code.UNKNOWN_ACCOUNT), NotAuthorized)
+    expected |= dict.fromkeys((Code.RATE_LIMIT, Code.BANNED), RateLimited)
     assert type(told(code, READ)) is expected.get(code, Unavailable)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("table", [VENUE, READ])
+def test_a_ban_is_told_from_a_limit(table: Any) -> None:
+    """A ban stops the account, a limit only the next orders."""
+    banned, limited = told(Code.BANNED, table), told(Code.RATE_LIMIT, table)
+    assert isinstance(banned, RateLimited)
+    assert isinstance(limited, RateLimited)
+    assert (banned.banned, limited.banned) == (True, False)
 
 
 def test_an_unknown_code_proves_nothing() -> None:

@@ -39,7 +39,7 @@ class IocRests(Rewriting):
         return {**request, "tif": "GTC" if request["tif"] == "IOC" else request["tif"]}
 
 
-@defect("FILL-05", fence="sequence")
+@defect("FILL-11", fence="sequence")
 class FokFillsInPart(Rewriting):
     """FOK is sent as IOC."""
 
@@ -47,7 +47,7 @@ class FokFillsInPart(Rewriting):
         return {**request, "tif": "IOC" if request["tif"] == "FOK" else request["tif"]}
 
 
-@defect("FILL-05", fence="permanent_key")
+@defect("FILL-11", fence="permanent_key")
 class ExpiredIsRejected(Retelling):
     """An order that expired with a part of it filled is reported as rejected."""
 

@@ -259,3 +259,32 @@ class HistoryStumbles(PaperAdapter):
             return await super().history(cursor)
         except RateLimited:
             raise KeyError("items") from None
+
+
+@defect("RATE-05", fence="time_window")
+class TakesABanForALimit(_Limited):
+    """A ban is raised as one more limit, and the cancels go on asking."""
+
+    async def limited(self, ticket: Ticket, error: RateLimited) -> Ack:
+        raise RateLimited(error.retry_at, error.scope) from None
+
+
+@defect("RATE-05", fence="permanent_key")
+class TakesALimitForABan(_Limited):
+    """Each limit stops everything."""
+
+    async def limited(self, ticket: Ticket, error: RateLimited) -> Ack:
+        raise RateLimited(error.retry_at, error.scope, banned=True) from None
+
+
+@defect("RATE-05", fence="time_window")
+class BannedReadsAreOutages(PaperAdapter):
+    """A read that is refused with a ban is unavailable, and asked again at once."""
+
+    async def read(self, op: str, **fields: object) -> dict[str, Any]:
+        try:
+            return await super().read(op, **fields)
+        except RateLimited as error:
+            if not error.banned:
+                raise
+            raise Unavailable(str(error)) from None

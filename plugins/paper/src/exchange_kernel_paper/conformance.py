@@ -28,6 +28,7 @@ _FAULTS = {
     Fault.UNAVAILABLE: "unavailable",
     Fault.GARBLED: "garbled",
     Fault.RATE_LIMIT: "rate_limit",
+    Fault.BANNED: "rate_limit",
     Fault.NODE_REFUSES: "misleading",
     Fault.SLOW: "delay",
     Fault.READ_FAILS: "unavailable",
@@ -143,9 +144,10 @@ class PaperHarness(Harness):
         if fault in _STREAM:
             faults.once(_FAULTS[fault], "event", times=times, ms=ms, after=after)
             return
-        every = (*_READS, *CHANGES) if fault is Fault.SLOW else CHANGES
+        every = (*_READS, *CHANGES) if fault in (Fault.SLOW, Fault.BANNED) else CHANGES
         ops = "|".join(_READS if fault in _OF_READS else every)
-        faults.once(_FAULTS[fault], ops, times=times, ms=ms, after=after)
+        code = "BANNED" if fault is Fault.BANNED else ""
+        faults.once(_FAULTS[fault], ops, times=times, ms=ms, code=code, after=after)
         if fault is Fault.LATE and engine_ms:
             faults.once("engine_delay", ops, times=times, ms=engine_ms, after=after)
 

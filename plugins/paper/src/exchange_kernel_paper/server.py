@@ -12,6 +12,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +33,7 @@ from exchange_kernel_paper.exchange import (
     encode,
     read_journal,
 )
+from exchange_kernel_paper.exchange.filters import Terms
 from exchange_kernel_paper.tcp import LINE_LIMIT
 
 LOOPBACK = "127.0.0.1"
@@ -41,6 +43,7 @@ class Controls:
     """What the test side may ask: quotes, faults, and the ledger."""
 
     def __init__(self, exchange: Exchange, house: House) -> None:
+        self._exchange = exchange
         faults, ledger = exchange.faults, exchange.ledger
         self._do: dict[str, Callable[..., Any]] = {
             "set_ladder": exchange.set_ladder,
@@ -64,6 +67,11 @@ class Controls:
             "arrivals": ledger.arrivals,
             "doubled": lambda: sorted(ledger.doubled()),
             "now": lambda: exchange.clock.now_ms(),
+            "open_account": self._open_account,
+            "traffic": lambda: {"requests": exchange.requests, "changes": exchange.changes},
+            "orders_of": self._orders_of,
+            "place": self._place,
+            "correct": self._correct,
         }
 
     def run(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -73,8 +81,37 @@ class Controls:
             return {"result": self._do[str(name)](*message.get("args", ()), **message.get("kwargs", {}))}
         except KeyError:
             return {"error": f"no control {name!r}; there are {', '.join(self._do)}"}
-        except (Refusal, ValueError, TypeError, AssertionError) as error:
+        except (Refusal, ArithmeticError, IndexError, ValueError, TypeError, AssertionError) as error:
             return {"error": f"{type(error).__name__}: {error}"}
+
+    def _open_account(self, name: str, secret: str, balances: dict[str, str]) -> None:
+        self._exchange.open_account(name, secret, balances)
+
+    def _orders_of(self, account: str) -> list[dict[str, Any]]:
+        """Every order the account ever had, oldest first, with its limit while the venue remembers it."""
+        self._exchange.refresh()
+        out = []
+        for record in self._exchange.ledger.orders():
+            if record.account == account:
+                known = self._exchange.engine.orders.get(record.id)
+                limit = None if known is None or known.limit is None else f"{known.limit:f}"
+                out.append({**record.view(), "limit": limit, "live": record.live})
+        return out
+
+    def _place(self, account: str, symbol: str, side: str, amount: str, limit: str, client: str | None) -> int:
+        """Somebody else's order on an account, made by hand; its number."""
+        exchange = self._exchange
+        who, market = exchange.account(account), exchange.market(symbol)
+        exchange.refresh()
+        terms = Terms(side, Decimal(amount), False, Decimal(limit), None, "GTC", None, False, None)
+        made = exchange.engine.place(who, market, terms, client, None)
+        exchange.refresh()
+        return made.id
+
+    def _correct(self, order: int, base: str) -> None:
+        """Restate the order's last trade."""
+        self._exchange.refresh()
+        self._exchange.correct(order, self._exchange.engine.orders[order].trades[-1].id, base)
 
 
 class Server:

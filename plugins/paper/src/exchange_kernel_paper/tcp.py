@@ -49,6 +49,9 @@ class TcpLink:
         except TimeoutError:
             channel.close()
             raise NoAnswer(f"no answer within {self._timeout} s") from None
+        except BaseException:  # whoever asked for the stream went away
+            channel.close()
+            raise
         if answer.get("refused"):
             channel.close()
             raise NeverSent("connection refused")

@@ -34,6 +34,7 @@ VENUE: Mapping[str, Verdict] = {
     Code.BAD_REQUEST: (OrderRefused, Why.FILTER),
     Code.CLIENT_ID: (OrderRefused, Why.FILTER),
     Code.RATE_LIMIT: "rate",
+    Code.BANNED: "rate",
     Code.TIMESTAMP: (ClockSkew, Why.OTHER),
     # known already: only a look tells what became of it
     Code.DUPLICATE: "duplicate",
@@ -67,6 +68,7 @@ LEDGER: Mapping[str, Verdict] = {
     Code.BAD_REQUEST: (Refused, Why.OTHER),
     Code.CLIENT_ID: (Refused, Why.OTHER),
     Code.RATE_LIMIT: (Refused, Why.OTHER),
+    Code.BANNED: (Refused, Why.OTHER),
     Code.INSUFFICIENT_FUNDS: (Refused, Why.OTHER),
     Code.UNDERPRICED: (Refused, Why.OTHER),
     Code.NUMBER_TOO_HIGH: (Refused, Why.OTHER),
@@ -78,6 +80,7 @@ READ: Mapping[str, Verdict] = {
     Code.BAD_SIGNATURE: (NotAuthorized, Why.OTHER),
     Code.UNKNOWN_ACCOUNT: (NotAuthorized, Why.OTHER),
     Code.RATE_LIMIT: "rate",
+    Code.BANNED: "rate",
 }
 """Answers to a read; any other refusal means that the read failed."""
 
@@ -95,7 +98,7 @@ def judge(reply: Mapping[str, Any], table: Mapping[str, Verdict], local: Callabl
     if verdict == "duplicate":
         return
     if verdict == "rate":
-        raise RateLimited(local(int(reply.get("retry_ms", reply["t"]))), "account")
+        raise RateLimited(local(int(reply.get("retry_ms", reply["t"]))), "account", banned=code == Code.BANNED)
     if verdict is not None:
         error, why = verdict
         raise error(text, code=str(code), why=why.value)

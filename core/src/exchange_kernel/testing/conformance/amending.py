@@ -134,7 +134,7 @@ async def expect_untouched(bench: Bench, placed: Placed, before: TruthOrder, wha
         bench.expect(
             report.applied not in keys or ended, f"{what}: it was not applied, and the report says it was: {report!r}"
         )
-        await bench.clock.sleep(1)
+        await bench.quiet(1)
 
 
 def most_exposed(orders: Sequence[TruthOrder]) -> Decimal:

@@ -1,29 +1,27 @@
-"""The bench one case works at: an opened adapter, orders made on it, the venue's truth beside it, and a sweeper."""
+"""The bench one case works at: an opened adapter, orders made on it, and the venue's truth beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, NoReturn
 
-from exchange_kernel.errors import NoEffect, VenueError
+from exchange_kernel.errors import VenueError
 from exchange_kernel.reconcile.proof import Look, proves_dead
 from exchange_kernel.schema import Support, SupportLevel, SymbolMetadata
+from exchange_kernel.testing.conformance.attempts import Failed, Inapplicable, Outcome, Placed, Watch
 from exchange_kernel.testing.conformance.harness import Harness, TruthOrder
 from exchange_kernel.venue import (
     FOREVER,
     Absent,
-    Ack,
     Amend,
     Burn,
     Cancel,
     Command,
     Found,
-    Gap,
     Key,
     Lookup,
     NeedsFirst,
@@ -37,87 +35,21 @@ from exchange_kernel.venue import (
     Spec,
     Ticket,
     VenueAdapter,
-    VenueEvent,
     VenueId,
 )
 
+__all__ = ["PATIENCE_S", "Bench", "Failed", "Inapplicable", "Outcome", "Placed", "Watch"]
+
 PATIENCE_S = 30.0
 """How long the bench waits for what must come, in the harness' own time."""
-POLL_S = 0.05
-
-
-class Failed(AssertionError):
-    """What the case says must hold does not."""
-
-
-class Inapplicable(Exception):
-    """This venue offers nothing the case could test; the reason says what."""
-
-
-class Missing(Inapplicable):
-    """The harness lacks what the case needs at this venue; the reason says what."""
-
-
-@dataclass(slots=True)
-class Placed:
-    """One attempt: its key, what was asked, every ticket made for it, and every id learned about it.
-
-    ``placed_at``: lower bound of the venue's clock when the first ticket was prepared, ms UTC."""
-
-    key: Key
-    spec: Spec
-    tickets: list[Ticket]
-    placed_at: int
-    ids: list[VenueId] = field(default_factory=list)
-
-    @property
-    def ticket(self) -> Ticket:
-        """The newest ticket."""
-        return self.tickets[-1]
-
-    def learn(self, reports: Sequence[object]) -> None:
-        """Remember every id the reports link to it."""
-        for report in reports:
-            if isinstance(report, OrderReport):
-                self.ids += [vid for vid in (report.id, *report.links) if vid not in self.ids]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What one ``submit`` did: an answer, or the error it raised."""
-
-    ack: Ack | None = None
-    error: BaseException | None = None
-
-    @property
-    def effect(self) -> str:
-        """``done``, ``none`` (definitely nothing), or ``unknown``: what a kernel may conclude from it."""
-        if self.error is None:
-            return "done"
-        return "none" if isinstance(self.error, NoEffect) else "unknown"
-
-
-class Watch:
-    """What a stream said so far. ``error``: what ended it, if it ended by raising."""
-
-    def __init__(self) -> None:
-        self.events: list[VenueEvent] = []
-        self.error: BaseException | None = None
-        self.ended = False
-
-    @property
-    def reports(self) -> list[OrderReport]:
-        """The order reports, in order of arrival."""
-        return [event.body for event in self.events if isinstance(event.body, OrderReport)]
-
-    @property
-    def gaps(self) -> int:
-        """How often it said that something may have been missed."""
-        return sum(isinstance(event.body, Gap) for event in self.events)
+POLLS = 20
+"""How often it looks in that time in which the venue would have said something."""
 
 
 class Bench:
-    """What a case is given. Everything it opens is closed, and every order it leaves is swept, afterwards."""
+    """What a case is given. Everything it opens is closed, and every order it leaves is swept, afterwards.
+
+    ``found_there``: of each account a session was opened for, the orders that were live before."""
 
     def __init__(self, harness: Harness, seed: str) -> None:
         self.harness = harness
@@ -128,6 +60,10 @@ class Bench:
         """Everything the adapter answered or raised: what must hold of all of it is checked at the end."""
         self._open: list[VenueAdapter] = []
         self._numbers: dict[str, int] = {}
+        self.found_there: dict[str, frozenset[frozenset[VenueId]]] = {}
+        self.strangers: list[TruthOrder] = []
+        self.sent: set[Key] = set()
+        """Attempts of which a ticket was given to ``submit``."""
         self.adapter: VenueAdapter
         self.opened: Opened
         self.symbols: dict[str, SymbolMetadata] = {}
@@ -144,6 +80,8 @@ class Bench:
 
     async def another(self, account: str = "main") -> tuple[VenueAdapter, Opened]:
         """One more session, closed at the end."""
+        if account not in self.found_there:
+            self.found_there[account] = frozenset(frozenset(o.ids) for o in await self.harness.truth(account) if o.live)
         adapter = self.harness.adapter()
         opened = await adapter.open(self.harness.context(account))
         self._open.append(adapter)
@@ -179,6 +117,10 @@ class Bench:
         number = self._numbers[scope]
         self._numbers[scope] = number + 1
         return Slot(scope, number)
+
+    def next_number(self, scope: str) -> int:
+        """The number that :meth:`take` would give."""
+        return self._numbers[scope]
 
     async def prepare(
         self,
@@ -236,6 +178,7 @@ class Bench:
         self, placed: Placed, ticket: Ticket | None = None, *, adapter: VenueAdapter | None = None
     ) -> Outcome:
         """Submit a ticket, once, and say what came of it."""
+        self.sent.add(placed.key)
         try:
             ack = await (adapter or self.adapter).submit(ticket or placed.ticket)
         except (asyncio.CancelledError, KeyboardInterrupt):
@@ -395,7 +338,21 @@ class Bench:
                 return value
             if self.clock.monotonic() >= end:
                 self.fail(f"waited {seconds:g} s in vain: {what}")
-            await self.clock.sleep(POLL_S)
+            await self.clock.sleep(self.harness.quiet_s / POLLS)
+
+    async def quiet(self, times: float = 1) -> None:
+        """Wait so long that what would have been said or done by now has been: ``times`` the harness' ``quiet_s``."""
+        await self.clock.sleep(times * self.harness.quiet_s)
+
+    def short(self, ms: int) -> int:
+        """A time of the case's own choosing, as short as the harness wants it: ms, at least 1."""
+        return max(1, int(ms * self.harness.quiet_s))
+
+    async def stranger(self) -> TruthOrder:
+        """Somebody else's resting order on the same account."""
+        order = await self.harness.foreign()
+        self.strangers.append(order)
+        return order
 
     # verdicts ---------------------------------------------------------------------------------------------------
 
@@ -420,36 +377,3 @@ class Bench:
         except Exception as error:
             raise Failed(f"{what}: raised {error!r}") from error
         raise Failed(f"{what}: raised nothing, answered {answer!r}")
-
-    # afterwards -------------------------------------------------------------------------------------------------
-
-    async def sweep(self) -> None:
-        """Cancel what the case left at the venue; fails if something of it cannot be cancelled."""
-        await self.harness.clear()
-        await self._close_gaps()
-        for placed in self.placed:
-            for _ in range(20):
-                live = [vid for order in await self.truth(placed) if order.live for vid in order.ids]
-                if not live:
-                    break
-                placed.ids = [*live, *(vid for vid in placed.ids if vid not in live)]
-                await self.cancel(placed)
-                await self.clock.sleep(0.5)
-            else:
-                self.fail("the sweeper could not cancel an order the case left behind")
-
-    async def _close_gaps(self) -> None:
-        """Use up the numbers whose tickets a case did not send: behind a gap nothing is executed."""
-        gapless = {scope.name for scope in self.opened.scopes if scope.rule == "gapless"}
-        if not gapless:
-            return
-        floors = (await self.adapter.account()).floors
-        for scope in gapless:
-            for number in range(floors.get(scope, self._numbers[scope]), self._numbers[scope]):
-                await self._use_up(Slot(scope, number))
-
-    async def _use_up(self, slot: Slot) -> None:
-        ticket = await self.adapter.prepare(Burn(self.key(), slot), Prep(self.clock.now_ms(), FOREVER, lambda _: slot))
-        if isinstance(ticket, Ticket):
-            with suppress(VenueError):  # what is under way under this number does as well
-                await self.adapter.submit(ticket)

@@ -8,18 +8,17 @@ from decimal import Decimal
 from exchange_kernel.schema import Side
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.testing.conformance.bench import Bench, Placed
-from exchange_kernel.testing.conformance.evidence import adopt, landed, present, settled, shown
+from exchange_kernel.testing.conformance.evidence import adopt, by_ledger, landed, present, settled, shown
 from exchange_kernel.testing.conformance.harness import TruthOrder
 from exchange_kernel.testing.conformance.listening import Ear
 from exchange_kernel.testing.conformance.telling import complete, done, fills_of, orders_in, sums, told_of
 from exchange_kernel.venue import Fill, OrderReport, Spec, VenueStatus
 
 __all__ = [
-    "correction_told",
+    "corrected",
     "expect_sound",
     "expect_unique",
     "never_rests",
-    "restated",
     "sold_in_parts",
     "whole_report",
 ]
@@ -156,7 +155,7 @@ async def never_rests(bench: Bench, spec: Spec, expected: Decimal) -> None:
     bench.expect(not wrong, f"{what} is reported {report!r}: {wrong}")
 
 
-async def restated(bench: Bench, placed: Placed, before: dict[str, Fill], last: Fill, share: Decimal) -> Fill | None:
+async def _restated(bench: Bench, placed: Placed, before: dict[str, Fill], last: Fill, share: Decimal) -> Fill | None:
     """What lookup says of a corrected fill; None where it does not list it any more."""
     order = await bench.one(placed)
 
@@ -177,9 +176,32 @@ async def restated(bench: Bench, placed: Placed, before: dict[str, Fill], last: 
     return fill
 
 
-def correction_told(ear: Ear, placed: Placed, last: Fill, after: Fill | None) -> bool:
+def _correction_told(ear: Ear, placed: Placed, last: Fill, after: Fill | None) -> bool:
     """Did the stream say that ``last`` was restated as ``after``, or taken back?"""
     if after is None or not after.base:
         return any(each.id == last.id and each.revision > last.revision for each in ear.voided())
     told = fills_of(ear.reports(placed)).get(last.id)
     return told is not None and told.revision == after.revision and told.base == after.base
+
+
+async def corrected(bench: Bench, ear: Ear, share: Decimal) -> None:
+    """An order trades, and its last fill is restated to ``share`` of it; lookup shows that, and the stream tells it."""
+    placed = await bench.put(bench.harness.crossing(4))
+
+    async def traded() -> bool:
+        return any(order.filled_base for order in await bench.truth(placed))
+
+    await bench.until(traded, "the crossing order trades")
+    if not by_ledger(placed.ticket):
+        await settled(bench)
+    before = fills_of([await whole_report(bench, placed, await bench.one(placed))])
+    last = list(before.values())[-1]
+    began = bench.clock.monotonic()
+    await bench.harness.correct(await bench.one(placed), last.base * share)
+    after = await _restated(bench, placed, before, last, share)
+    told = "void (FillVoided)" if after is None or not share else f"{after!r} (same id, higher revision)"
+
+    def heard() -> bool:
+        return ear.warned(began) or _correction_told(ear, placed, last, after)
+
+    await bench.until(heard, f"the stream tells that {last!r} is {told}")

@@ -21,11 +21,12 @@ from exchange_kernel.testing.conformance.evidence import (
     shown,
 )
 from exchange_kernel.testing.conformance.harness import Fault, TruthOrder
+from exchange_kernel.testing.conformance.sweeping import sweep
 from exchange_kernel.testing.conformance.telling import complete, done, orders_in
 from exchange_kernel.venue import Absent, Key, OrderReport, Place, PlaceGroup, Spec, Ticket, VenueId, VenueStatus
 
 __all__ = [
-    "FEATURES",
+    "ANY",
     "KINDS",
     "Group",
     "arrives_late",
@@ -43,7 +44,8 @@ __all__ = [
 
 Kind = Literal["oco", "oto", "bracket"]
 KINDS: tuple[Kind, ...] = ("oco", "oto", "bracket")
-FEATURES = tuple(f"group_{kind}" for kind in KINDS)
+ANY = "|".join(f"group_{kind}" for kind in KINDS)
+"""The capabilities of which a venue with groups has one."""
 WAITING = (VenueStatus.DORMANT, VenueStatus.PENDING)
 
 
@@ -245,7 +247,7 @@ async def arrives_late(bench: Bench, group: Group, ms: int) -> None:
     bench.expect(claim is None, f"{what}: it made {orders!r}, and {claim!r} had proved that it never would")
     bench.expect(not over, f"{what}, when the venue's clock had passed the end of {group.ticket.fence!r}: {orders!r}")
     await found_whole(bench, group, orders, what)
-    await bench.sweep()
+    await sweep(bench)
 
 
 def take_back(bench: Bench, orders: list[TruthOrder]) -> None:

@@ -36,6 +36,9 @@ class Fault(StrEnum):
     """The next change is executed; the answer breaks off in the middle."""
     RATE_LIMIT = "rate_limit"
     """The next change is refused for its rate, before execution, until ``ms`` from now."""
+    BANNED = "banned"
+    """The next request, read or change, is refused before execution: the client is banned until ``ms`` from now. Only
+    where the venue bans."""
     NODE_REFUSES = "node_refuses"
     """A ledger venue takes the next change, and the node that was asked answers with a refusal."""
     SLOW = "slow"
@@ -60,6 +63,16 @@ class Fault(StrEnum):
     """The next two events change places."""
 
 
+STREAM_FAULTS = frozenset(
+    {Fault.STREAM_CUT, Fault.STREAM_SILENT, Fault.EVENT_LOST, Fault.EVENT_REPEATED, Fault.EVENTS_REORDERED}
+)
+"""What can only happen to events that are pushed."""
+
+
+READ_FAULTS = frozenset({Fault.READ_FAILS, Fault.READ_GARBLED, Fault.READ_LIMITED, Fault.READ_LAGS})
+"""What happens to reads."""
+
+
 class TruthOrder(Value, frozen=True):
     """One order as the venue itself knows it, learned by a way that is not the adapter. Money: base and quote."""
 
@@ -78,12 +91,20 @@ class Harness(ABC):
     """One venue under test. The kit makes a new one for every case.
 
     ``symbol``: a market with two sides, in which :meth:`resting` and :meth:`crossing` make orders. ``secrets``: what
-    the adapter gets; the kit looks for their values where no secret may be. ``known_by``: kinds of :class:`VenueId`
-    that the adapter and :meth:`truth` both use. ``deviations``: ids of cases that this venue cannot pass, and why; each
-    must fail, and once it passes the run fails until the entry is gone.
+    the adapter gets; the kit looks for their values where no secret may be. ``deviations``: ids of cases that this
+    venue cannot pass, and why; each must fail, and once it passes the run fails until the entry is gone.
+
+    ``quiet_s``: seconds in which this venue, at rest, has surely said and done what it was going to; the waits of the
+    cases are multiples of it. In real time make it short: some three heartbeats of the stream, a block and its
+    finality, and never less than a slow machine needs. ``limit_s``: the longest one case may take, seconds of the
+    harness' own time. ``polled``: the adapter's events are polled, it asks what changed; nothing is pushed to it. Then
+    the cases of a broken stream break its reads instead, after having seen that nothing comes while none is answered.
     """
 
     deviations: Mapping[str, str] = {}
+    quiet_s = 1.0
+    limit_s = 300.0
+    polled = False
     venue: str
     kind: Literal["cex", "dex", "sim"] = "cex"
     symbol: str

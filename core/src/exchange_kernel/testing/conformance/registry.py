@@ -35,11 +35,19 @@ GROUPS = (
 """The modules of :mod:`.cases`, in the order they run."""
 
 
+class Polled(Value, frozen=True):
+    """What proves a case's promise where events are polled: what that needs of the harness, and the check."""
+
+    needs: tuple[Fault | str, ...]
+    check: Check
+
+
 class Case(Value, frozen=True):
     """One case. ``rule``: the rule of the contract it proves; ``needs``: faults and names of controls it uses.
 
+    ``polled``: what runs instead where the harness says that events are polled; None: the same.
     ``features``: capabilities of the symbol without which there is nothing to test (their refusal is META-03's);
-    ``any_of``: of these one is enough.
+    ``ioc|fok``: without one of these.
     """
 
     id: str
@@ -51,17 +59,21 @@ class Case(Value, frozen=True):
     features: tuple[str, ...]
     check: Check
     doc: str
-    any_of: tuple[str, ...] = ()
+    polled: Polled | None = None
 
     def missing(self, harness: Harness) -> str:
         """What the harness lacks to run it, or ""."""
-        for need in self.needs:
+        for need in self.needs if self.polled is None or not harness.polled else self.polled.needs:
             if isinstance(need, Fault):
                 if need not in harness.faults:
                     return f"the harness cannot make the fault {need.value}"
             elif not harness.offers(need):
                 return f"the harness has no {need}()"
         return ""
+
+    def check_of(self, harness: Harness) -> Check:
+        """What to run for it."""
+        return self.check if self.polled is None or not harness.polled else self.polled.check
 
 
 _CASES: dict[str, Case] = {}
@@ -75,7 +87,7 @@ def case(
     rule: str,
     needs: tuple[Fault | str, ...] = (),
     features: tuple[str, ...] = (),
-    any_of: tuple[str, ...] = (),
+    polled: Polled | None = None,
 ) -> Callable[[Check], Check]:
     """Register a case under a stable id. The function's docstring says what breaks where the case fails."""
 
@@ -86,7 +98,7 @@ def case(
         doc = (check.__doc__ or "").strip()
         if not doc:
             raise ValueError(f"case {name} has no docstring")
-        _CASES[name] = Case(name, title, group, grade, rule, needs, features, check, doc, any_of)
+        _CASES[name] = Case(name, title, group, grade, rule, needs, features, check, doc, polled)
         return check
 
     return register

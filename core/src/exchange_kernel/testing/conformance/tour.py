@@ -40,7 +40,7 @@ async def tour(bench: Bench) -> None:
         await refused.close()
     async with bench.watching():
         await _orders(bench)
-        await bench.clock.sleep(2)
+        await bench.quiet(2)
     for read in reads(bench):
         await _tried(bench, read)
     await _optional(bench)
@@ -139,10 +139,10 @@ async def _faults(bench: Bench) -> None:
         if fault not in bench.harness.faults:
             continue
         placed = await bench.ticket_for(bench.harness.resting())
-        await bench.harness.inject(fault, ms=200)
+        await bench.harness.inject(fault, ms=bench.short(200))
         outcome = await bench.send(placed)
         await bench.harness.clear()
-        await bench.clock.sleep(0.5)
+        await bench.quiet(0.5)
         await _again(bench, placed, failed=outcome.error is not None)
         await _tried(bench, lambda placed=placed: bench.look(placed))  # type: ignore[misc]
 
@@ -155,9 +155,9 @@ async def _again(bench: Bench, placed: Placed, *, failed: bool) -> None:
 
 async def _outage(bench: Bench) -> None:
     placed = await bench.ticket_for(bench.harness.resting())
-    await bench.harness.outage(500)
+    await bench.harness.outage(bench.short(500))
     outcome = await bench.send(placed)
     for read in reads(bench):
         await _tried(bench, read)
-    await bench.clock.sleep(1)
+    await bench.quiet(1)
     await _again(bench, placed, failed=outcome.error is not None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from exchange_kernel.testing.conformance.bench import Bench, Placed
-from exchange_kernel.testing.conformance.evidence import shown
-from exchange_kernel.testing.conformance.listening import Ear
+from exchange_kernel.testing.conformance.evidence import landed, shown
+from exchange_kernel.testing.conformance.harness import READ_FAULTS, Fault
+from exchange_kernel.testing.conformance.listening import Ear, listening
+from exchange_kernel.testing.conformance.reporting import expect_newest, expect_order, expect_streamed
+from exchange_kernel.testing.conformance.telling import at_rest, never_falls
 from exchange_kernel.value import Value
 from exchange_kernel.venue import Gap, Spec, VenueEvent
 
@@ -23,6 +26,7 @@ __all__ = [
     "heard_through_outage",
     "next_of",
     "placed_now",
+    "repeated_and_mixed",
     "venue_now",
 ]
 
@@ -126,22 +130,51 @@ async def goes_on(bench: Bench, ear: Ear, when: str) -> None:
     """The stream tells of new orders."""
     for number in range(100):
         after = await placed_now(bench, bench.harness.resting(1), f"order {number + 1} {when}")
-        await bench.clock.sleep(0.3)
+        await bench.quiet(0.3)
         if heard(ear, after):
             return
     bench.fail(f"the stream tells of none of a hundred orders {when}")
+
+
+async def repeated_and_mixed(bench: Bench, faults: Sequence[Fault]) -> None:
+    """An order fills in steps and is cancelled under each fault: what is heard adds up, and the newest is true."""
+    for fault in faults:
+        async with listening(bench) as ear:
+            began = bench.clock.monotonic() + 0.001
+            placed, order = await landed(bench, bench.harness.resting(8))
+            what = f"after events under {fault.value}"
+            for _ in range(3):
+                await bench.harness.inject(fault)
+                for _ in range(2):
+                    await bench.harness.fill(order, order.amount / 8)
+                await bench.quiet(2)
+                expect_streamed(bench, ear, placed, await bench.one(placed), began, what)
+            await bench.harness.inject(fault)
+            await bench.cancel(placed)
+            if fault in READ_FAULTS:  # for the polls, not for the look that follows
+                await bench.quiet(2)
+                await bench.harness.clear()
+            await bench.ended(placed)
+            await at_rest(bench)
+            await bench.quiet(2)
+            await bench.harness.clear()
+        order = await bench.one(placed)
+        expect_streamed(bench, ear, placed, order, began, what)
+        expect_newest(bench, placed, order, what)
+        expect_order(bench, placed)
+        never_falls(bench, placed)
 
 
 async def heard_through_outage(bench: Bench, ear: Ear, placed: Placed) -> None:
     """What happens while nothing can be reached is told, or its reader warned; then the stream goes on."""
     order = await bench.one(placed)
     since, venue_ms = bench.clock.monotonic(), venue_now(bench)
-    await bench.harness.outage(2_500)
-    await bench.clock.sleep(0.5)
+    await bench.harness.outage(bench.short(2_500))
+    await bench.quiet(0.5)
     if bench.harness.offers("fill"):
         await bench.harness.fill(order, order.amount / 3)
     away = await changed(bench, "while nothing could be reached", placed, since, venue_ms)
-    await bench.clock.sleep(2.5)
+    await bench.quiet(2.5)
     await expect_heard(bench, ear, away)
     await goes_on(bench, ear, "after an outage")
 

@@ -14,6 +14,7 @@ from exchange_kernel.state.memory import MemoryIntentStore
 from exchange_kernel.state.rows import Record
 from exchange_kernel.testing.conformance.bench import Bench, Placed
 from exchange_kernel.testing.conformance.harness import Fault, TruthOrder
+from exchange_kernel.testing.conformance.sweeping import sweep
 from exchange_kernel.testing.virtual import SeededIds
 from exchange_kernel.venue import Spec, VenueId
 
@@ -23,15 +24,6 @@ SEEDS = (1, 2, 3)
 INTENTS = 24
 REST_S = 200.0
 """Longest time, once all is well, until everything is as it was wanted."""
-SETTINGS = Settings(
-    lease_ms=30_000,
-    snapshot_every=5.0,
-    first_look=0.1,
-    backoff=0.3,
-    max_backoff=3.0,
-    submit_timeout=8.0,
-    read_timeout=8.0,
-)
 _FAULTS = (
     Fault.REQUEST_LOST,
     Fault.ANSWER_LOST,
@@ -78,7 +70,20 @@ async def run_kernel(bench: Bench, seed: int) -> None:
         if order.live and frozenset(order.ids) not in before:
             placed = Placed(bench.key(), bench.harness.resting(), [], bench.clock.now_ms(), list(order.ids))
             bench.placed.append(placed)
-    await bench.sweep()
+    await sweep(bench)
+
+
+def _settings(quiet_s: float) -> Settings:
+    """Of a kernel as quick as its venue."""
+    return Settings(
+        lease_ms=30_000,
+        snapshot_every=5 * quiet_s,
+        first_look=quiet_s / 10,
+        backoff=quiet_s * 3 / 10,
+        max_backoff=3 * quiet_s,
+        submit_timeout=8.0,
+        read_timeout=8.0,
+    )
 
 
 class _Run:
@@ -95,7 +100,7 @@ class _Run:
             venue=harness.venue,
             venue_config=context.config,
             secrets=context.secrets,
-            settings=SETTINGS,
+            settings=_settings(harness.quiet_s),
             clock=harness.clock,
             ids=ids,
         )
@@ -113,7 +118,9 @@ class _Run:
         for number in range(INTENTS):
             if self.faults and rng.random() < 0.8:
                 fault = rng.choice(self.faults)
-                await bench.harness.inject(fault, times=rng.choice((1, 1, 3)), ms=rng.choice((50, 300, 900, 1_900)))
+                await bench.harness.inject(
+                    fault, times=rng.choice((1, 1, 3)), ms=bench.short(rng.choice((50, 300, 900, 1_900)))
+                )
             await self._place(f"i{number}")
             name = rng.choice(sorted(self.orders))
             if rng.random() < 0.5:
@@ -123,7 +130,7 @@ class _Run:
             if bench.harness.offers("fill") and rng.random() < 0.4:
                 await self._fill()
             for _ in range(rng.choice((0, 1, 4, 16))):
-                await bench.clock.sleep(0.1)
+                await bench.quiet(0.1)
                 await self.at_any_time()
 
     async def _place(self, name: str) -> None:

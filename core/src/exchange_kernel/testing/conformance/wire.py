@@ -8,6 +8,7 @@ from exchange_kernel.errors import InvalidOrder, NoEffect
 from exchange_kernel.testing.conformance.bench import Bench
 from exchange_kernel.testing.conformance.evidence import adopt, landed, present, settled, shown, soon
 from exchange_kernel.testing.conformance.harness import Fault
+from exchange_kernel.testing.conformance.sweeping import sweep
 from exchange_kernel.venue import FOREVER, Cancel, Command, Prep, Slot
 
 UNEXECUTED = (Fault.REQUEST_LOST, Fault.RATE_LIMIT, Fault.UNAVAILABLE)
@@ -22,7 +23,7 @@ async def each_fault(bench: Bench, faults: Iterable[Fault], *, cancel: bool) -> 
         for times in (1, 4) if fault in UNEXECUTED else (1,):
             await _one_request(bench, fault, times, cancel)
             if fault in UNEXECUTED:
-                await bench.sweep()  # also of the number that was lost with it
+                await sweep(bench)  # also of the number that was lost with it
 
 
 async def _one_request(bench: Bench, fault: Fault | None, times: int, cancel: bool) -> None:
@@ -33,10 +34,10 @@ async def _one_request(bench: Bench, fault: Fault | None, times: int, cancel: bo
         placed.tickets.append(await bench.prepare(Cancel(bench.key(), bench.ref(placed))))
     before, changes = await present(bench), await bench.harness.changes()
     if fault is not None:
-        ms = {Fault.RATE_LIMIT: RATE_MS, Fault.LATE: soon(bench, placed, RATE_MS)}.get(fault, 0)
+        ms = {Fault.RATE_LIMIT: bench.short(RATE_MS), Fault.LATE: soon(bench, placed, RATE_MS)}.get(fault, 0)
         await bench.harness.inject(fault, times=times, ms=ms)
     outcome = await bench.send(placed)
-    await bench.clock.sleep(2 * RATE_MS / 1000)  # time enough for one that goes on trying behind the kernel's back
+    await bench.clock.sleep(2 * bench.short(RATE_MS) / 1000)
     await settled(bench)
     await bench.harness.clear()
     made, sent = len(await adopt(bench, placed, before)), await bench.harness.changes() - changes
@@ -56,7 +57,7 @@ async def refused_for_its_time(bench: Bench) -> None:
     placed, before = await bench.ticket_for(bench.harness.resting()), await present(bench)
     changes = await bench.harness.changes()
     outcome = await bench.send(placed)
-    await bench.clock.sleep(2 * RATE_MS / 1000)
+    await bench.clock.sleep(2 * bench.short(RATE_MS) / 1000)
     await settled(bench)
     sent, made = await bench.harness.changes() - changes, len(await adopt(bench, placed, before))
     bench.expect(sent <= 1, f"submit of an order made by a clock that is off made {sent} requests (rule 5)")

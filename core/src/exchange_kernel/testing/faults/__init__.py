@@ -2,7 +2,7 @@
 
 ``FaultProxy("https://api.venue.example")`` listens on loopback; the adapter gets ``proxy.url`` (or ``proxy.ws_url``) as
 the venue's address, and a test says what goes wrong: ``proxy.drop_answer(path="/orders")``. HTTP/1.1, JSON-RPC over
-HTTP, and WebSocket. Needs the extra ``exchange-kernel[testing]``.
+HTTP, WebSocket, and plain TCP where each message is a line. Needs the extra ``exchange-kernel[testing]``.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ class Shared:
     clock: Clock
     max_body: int  # bytes
     dead_upstream: Ending | int | None
+    rpc_member: str
     relays: set[Relay] = field(default_factory=set)
 
 

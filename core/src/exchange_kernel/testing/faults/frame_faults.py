@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Unpack
 
 from exchange_kernel.testing.faults.handles import Ending, Fault, Hold, Script, seconds_of
 from exchange_kernel.testing.faults.matching import FrameMatch, SeenFrame, frame_matcher
+from exchange_kernel.testing.faults.records import Direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,35 @@ class ReorderFrames:
 
     count: int
     rng: Random | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceFrame:
+    """The frame is forwarded with other data."""
+
+    data: str | bytes | Callable[[str | bytes], str | bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFrame:
+    """The frame is not forwarded; its sender gets this back."""
+
+    data: str | bytes | Callable[[str | bytes], str | bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class LateFrame:
+    """The frame comes this many seconds later; others overtake it."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Strand:
+    """The client's connection ends now, and the frame reaches the upstream this many seconds later."""
+
+    seconds: float
+    ending: Ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +136,49 @@ class FrameFaults:
         self._frames.add(fault)
         return fault
 
+    def replace_frame(
+        self,
+        replacement: str | bytes | Callable[[str | bytes], str | bytes],
+        *,
+        times: int | None = 1,
+        skip: int = 0,
+        **match: Unpack[FrameMatch],
+    ) -> Fault:
+        """The frame arrives with other data: this, or what the function makes of its own."""
+        return self._ask_frame("replace_frame", ReplaceFrame(replacement), times, skip, match)
+
+    def answer_frame(
+        self,
+        answer: str | bytes | Callable[[str | bytes], str | bytes],
+        *,
+        times: int | None = 1,
+        skip: int = 0,
+        **match: Unpack[FrameMatch],
+    ) -> Fault:
+        """The frame is not forwarded, and its sender gets this back, or what the function makes of its data: a refusal
+        by somebody on the way."""
+        return self._ask_frame("answer_frame", AnswerFrame(answer), times, skip, match)
+
+    def late_frame(self, seconds: float, *, times: int | None = 1, skip: int = 0, **match: Unpack[FrameMatch]) -> Fault:
+        """The frame alone comes ``seconds`` later, and others overtake it. Lost when its connection ends first."""
+        return self._ask_frame("late_frame", LateFrame(seconds_of(seconds)), times, skip, match)
+
+    def strand_frame(
+        self,
+        seconds: float,
+        *,
+        ending: Ending = Ending.RESET,
+        times: int | None = 1,
+        skip: int = 0,
+        **match: Unpack[FrameMatch],
+    ) -> Fault:
+        """The late arrival: the client's connection ends at once, and ``seconds`` later the frame reaches the upstream,
+        over a connection on which nobody hears the answer. For frames on their way there."""
+        action = Strand(seconds_of(seconds), Ending(ending))
+        if action.ending is Ending.HANG:
+            raise ValueError("ending HANG: a client that is to wait needs late_frame")
+        return self._ask_frame("strand_frame", action, times, skip, {**match, "direction": Direction.TO_UPSTREAM})
+
     def cut(
         self,
         code: int | None = None,
@@ -154,4 +228,15 @@ def cut_of(code: int | None, reason: str, ending: Ending) -> Cut:
 
 
 DELAYS = (DelayFrame,)
-ACTIONS = (DropFrame, DuplicateFrame, HoldFrame, ReorderFrames, Cut, Silence)
+ACTIONS = (
+    DropFrame,
+    DuplicateFrame,
+    HoldFrame,
+    ReorderFrames,
+    ReplaceFrame,
+    AnswerFrame,
+    LateFrame,
+    Strand,
+    Cut,
+    Silence,
+)

@@ -57,6 +57,9 @@ class FrameReader:
     :param from_client: whether that side is the client, whose frames are masked.
     """
 
+    closes = True
+    """Whether an end can be announced."""
+
     def __init__(self, *, from_client: bool) -> None:
         self._protocol = FrameProtocol(client=not from_client, extensions=[])
         self._units: deque[Unit] = deque()

@@ -52,6 +52,11 @@ class Log:
         number, now = self._next(RequestRecord), self._clock.now_ms()
         return self._added(RequestRecord(number, now, method="", path="", query="", headers=(), fate=fate))
 
+    def connection(self) -> RequestRecord:
+        """A client has connected who will send lines."""
+        number, now = self._next(RequestRecord), self._clock.now_ms()
+        return self._added(RequestRecord(number, now, method="", path="", query="", headers=()))
+
     def complete(self, record: RequestRecord, body: bytes) -> None:
         """A request's body is complete."""
         record.body_size, record.body_sha256, record.rpc = len(body), digest(body), rpc_methods(body)

@@ -14,11 +14,11 @@ from exchange_kernel.testing.faults.records import Direction, Fate, FrameFate, F
 
 class RequestLike(TypedDict, total=False):
     """``method``: the HTTP method. ``path``: a glob over the path without the query (``*`` crosses ``/``). ``rpc``: a
-    glob over the JSON-RPC method; a batch matches when one of its calls does."""
+    glob over the JSON-RPC method, or several; a batch matches when one of its calls does."""
 
     method: str
     path: str
-    rpc: str
+    rpc: str | tuple[str, ...]
 
 
 class RequestMatch(RequestLike, total=False):
@@ -36,12 +36,12 @@ class RequestQuery(RequestLike, total=False):
 
 class FrameLike(TypedDict, total=False):
     """``path``: a glob over the handshake's path. ``direction``: without it, both. ``kind``: of the frame. ``rpc``: a
-    glob over the JSON-RPC method that the frame calls or, towards the client, answers."""
+    glob over the JSON-RPC method that the frame calls or, towards the client, answers; or several."""
 
     path: str
     direction: Direction
     kind: FrameKind
-    rpc: str
+    rpc: str | tuple[str, ...]
 
 
 class FrameMatch(FrameLike, total=False):
@@ -140,9 +140,10 @@ def frame_query(given: Mapping[str, Any]) -> Callable[[FrameRecord], bool]:
     return lambda record: record.fate in fates and _frame_holds(match, record, record.path)
 
 
-def rpc_methods(data: str | bytes) -> tuple[str, ...]:
-    """The JSON-RPC methods that a body or frame calls, in order; () when it is no such call."""
-    return tuple(call["method"] for call in rpc_objects(data) if isinstance(call.get("method"), str))
+def rpc_methods(data: str | bytes, named: str = "method") -> tuple[str, ...]:
+    """The JSON-RPC methods that a body or frame calls, in order; () when it is no such call. ``named``: in which
+    member."""
+    return tuple(call[named] for call in rpc_objects(data) if isinstance(call.get(named), str))
 
 
 def rpc_objects(data: str | bytes) -> list[dict[str, Any]]:
@@ -161,7 +162,7 @@ def _request_holds(match: Mapping[str, Any], record: RequestRecord, path: str) -
     return (
         ("method" not in match or record.method.upper() == match["method"].upper())
         and ("path" not in match or fnmatchcase(path, match["path"]))
-        and ("rpc" not in match or any(fnmatchcase(method, match["rpc"]) for method in record.rpc))
+        and ("rpc" not in match or _calls(record.rpc, match["rpc"]))
     )
 
 
@@ -170,8 +171,13 @@ def _frame_holds(match: Mapping[str, Any], record: FrameRecord, path: str) -> bo
         ("path" not in match or fnmatchcase(path, match["path"]))
         and ("direction" not in match or record.direction is match["direction"])
         and ("kind" not in match or record.kind is match["kind"])
-        and ("rpc" not in match or any(fnmatchcase(method, match["rpc"]) for method in record.rpc))
+        and ("rpc" not in match or _calls(record.rpc, match["rpc"]))
     )
+
+
+def _calls(methods: tuple[str, ...], globs: str | tuple[str, ...]) -> bool:
+    wanted = (globs,) if isinstance(globs, str) else globs
+    return any(fnmatchcase(method, glob) for method in methods for glob in wanted)
 
 
 def _has_header(headers: tuple[tuple[bytes, bytes], ...], name: bytes, glob: str) -> bool:

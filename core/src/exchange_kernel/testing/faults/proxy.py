@@ -42,7 +42,9 @@ class FaultProxy(HttpFaults, FrameFaults):
     Listens on 127.0.0.1 without TLS, whatever the upstream speaks. Each client connection has one upstream connection
     of its own, opened when a request is first forwarded. To be used from the event loop it was started in.
 
-    :param upstream_url: http://, https://, ws:// or wss://; its path and query are those of ``url``.
+    :param upstream_url: http://, https://, ws:// or wss://; its path and query are those of ``url``. Or tcp://host:port
+        of a venue that speaks in lines, each a message: then the faults of frames meet the lines, none of requests
+        does, and the adapter connects to ``port``.
     :param ssl_context: for a TLS upstream; None trusts what Python trusts.
     :param dead_upstream: what a client sees of an upstream that refuses or ends before answering: None the same
         (reset or closed), an ``Ending``, or a status such as 502.
@@ -52,6 +54,7 @@ class FaultProxy(HttpFaults, FrameFaults):
     :param secrets: texts to keep out of records, besides the values of headers and parameters named like credentials
         and long segments of the upstream's own path.
     :param port: 0 takes any free one.
+    :param rpc_member: in which member a frame's JSON names what it calls; ``id`` (or ``req_id``) joins call and answer.
     :raises ValueError: a parameter makes no sense; the message says what would.
     """
 
@@ -65,6 +68,7 @@ class FaultProxy(HttpFaults, FrameFaults):
         max_body: int = MAX_BODY,
         secrets: Iterable[str] = (),
         port: int = 0,
+        rpc_member: str = "method",
     ) -> None:
         HttpFaults.__init__(self)
         FrameFaults.__init__(self)
@@ -75,7 +79,7 @@ class FaultProxy(HttpFaults, FrameFaults):
         upstream = Upstream(upstream_url, ssl_context)
         clock = clock or SystemClock()
         self._log = Log(clock, Redaction([*secrets, *keys_in(upstream.path)]))
-        self._shared = Shared(upstream, self._http, self._frames, self._log, clock, max_body, dead_upstream)
+        self._shared = Shared(upstream, self._http, self._frames, self._log, clock, max_body, dead_upstream, rpc_member)
         self._port = port
         self._server: asyncio.Server | None = None
         self._reserved: socket.socket | None = None

@@ -24,7 +24,7 @@ class Fate(StrEnum):
     WAITING = "WAITING"  # complete; held or delayed before the upstream is asked
     FORWARDED = "FORWARDED"  # the upstream was sent all of it; no answer has been passed on yet
     ANSWERED = "ANSWERED"  # the client was sent all of the upstream's answer
-    UPGRADED = "UPGRADED"  # the upstream accepted a WebSocket and the client was told
+    UPGRADED = "UPGRADED"  # the upstream accepted a WebSocket (or a stream of lines) and the client was told
     REQUEST_DROPPED = "REQUEST_DROPPED"
     SOCKET_CLOSED = "SOCKET_CLOSED"  # the upstream was sent a part of it
     ANSWERED_BY_PROXY = "ANSWERED_BY_PROXY"  # the upstream was not asked
@@ -68,6 +68,8 @@ class FrameFate(StrEnum):
     DROPPED = "DROPPED"
     DUPLICATED = "DUPLICATED"
     REORDERED = "REORDERED"
+    REPLACED = "REPLACED"  # forwarded with other data
+    ANSWERED = "ANSWERED"  # not forwarded: its sender got an answer from the proxy
     RELEASED = "RELEASED"  # held, then forwarded
     CUT = "CUT"  # it made the proxy cut the connection, and was not forwarded
     SILENCED = "SILENCED"  # arrived on a connection that had gone silent
@@ -75,7 +77,8 @@ class FrameFate(StrEnum):
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One HTTP request (a WebSocket handshake is one), in the order of arrival.
+    """One HTTP request (a WebSocket handshake is one), in the order of arrival; in front of ``tcp://``, one connection,
+    without method and path.
 
     ``headers`` and ``query`` carry ``***`` where a value may be a credential. ``body_sha256`` is empty until the body
     is complete.

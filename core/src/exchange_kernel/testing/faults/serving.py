@@ -23,6 +23,7 @@ from exchange_kernel.testing.faults.http_faults import (
 from exchange_kernel.testing.faults.link import Link, stop
 from exchange_kernel.testing.faults.matching import SeenRequest
 from exchange_kernel.testing.faults.records import UNDECIDED, Direction, Fate, RequestRecord
+from exchange_kernel.testing.faults.relaying import carry_lines, relay_frames
 from exchange_kernel.testing.faults.upstream import (
     HEAD_LIMIT,
     Asking,
@@ -32,7 +33,7 @@ from exchange_kernel.testing.faults.upstream import (
     onward_request,
     onward_upgrade,
 )
-from exchange_kernel.testing.faults.websocket import Relay, Side
+from exchange_kernel.testing.faults.websocket import Side
 
 
 class Session:
@@ -48,6 +49,8 @@ class Session:
 
     async def run(self) -> None:
         """Serve until the connection ends."""
+        if self._shared.upstream.lines:
+            return await carry_lines(self._link, self._shared)
         try:
             while await self._serve_one():
                 self._http.start_next_cycle()
@@ -292,21 +295,13 @@ class Session:
         self._settle(asked.record, Fate.UPGRADED)
         try:
             self._link.send(self._wire(onward_upgrade(head)))
-            relay = Relay(
+            await relay_frames(
                 Side(self._link, Direction.TO_UPSTREAM, self._http.trailing_data[0]),
                 Side(asking.link, Direction.TO_CLIENT, asking.http.trailing_data[0]),
                 asked.record,
                 asked.seen.path,
-                faults=self._shared.frames,
-                log=self._log,
-                clock=self._shared.clock,
-                max_body=self._shared.max_body,
+                self._shared,
             )
-            self._shared.relays.add(relay)
-            try:
-                await relay.run()
-            finally:
-                self._shared.relays.discard(relay)
         finally:
             await asking.link.drop()
         return False

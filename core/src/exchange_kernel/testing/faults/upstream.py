@@ -16,7 +16,7 @@ from exchange_kernel.testing.faults.handles import Ending, ProxyError
 from exchange_kernel.testing.faults.link import CHUNK, Link
 
 HEAD_LIMIT: Final = 262_144  # bytes of a request's or an answer's head
-_TLS: Final = {"http": False, "ws": False, "https": True, "wss": True}
+_TLS: Final = {"http": False, "ws": False, "https": True, "wss": True, "tcp": False}
 # Said between neighbours only, or an invitation to go around the proxy (Alt-Svc).
 _LOCAL: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"http2-settings"})
 _INVITATIONS: Final = frozenset({b"alt-svc"})
@@ -50,8 +50,11 @@ class Upstream:
         parts = urlsplit(url)
         if parts.scheme not in _TLS or not parts.hostname:
             raise ValueError(
-                f"upstream_url {url!r}: give scheme and host: http://, https://, ws:// or wss://host[:port]"
+                f"upstream_url {url!r}: give scheme and host: http://, https://, ws:// or wss://host[:port], or tcp://host:port"
             )
+        self.lines = parts.scheme == "tcp"
+        if self.lines and (parts.port is None or parts.path.strip("/") or parts.query):
+            raise ValueError(f"upstream_url {url!r}: a stream of lines is tcp://host:port, and nothing more")
         if parts.username is not None or parts.fragment:
             raise ValueError("upstream_url has a user or a fragment: give credentials to the adapter, not to the proxy")
         tls = _TLS[parts.scheme]

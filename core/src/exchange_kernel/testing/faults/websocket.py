@@ -1,10 +1,11 @@
-"""One WebSocket through the proxy: frames from either side, what is to go wrong with them, and the ways it ends."""
+"""One WebSocket, or stream of lines, through the proxy: frames from either side, and what is to go wrong with them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,29 +13,35 @@ from exchange_kernel.clock import Clock
 from exchange_kernel.testing.faults.frame_faults import (
     ACTIONS,
     DELAYS,
+    AnswerFrame,
     Cut,
     DropFrame,
     DuplicateFrame,
+    LateFrame,
     ReorderFrames,
+    ReplaceFrame,
     Silence,
+    Strand,
 )
 from exchange_kernel.testing.faults.frames import FrameReader, Malformed, Unit
 from exchange_kernel.testing.faults.handles import Ending, Fault, Hold, Script
+from exchange_kernel.testing.faults.lines import LineReader
 from exchange_kernel.testing.faults.link import Link, stop
 from exchange_kernel.testing.faults.log import Log
 from exchange_kernel.testing.faults.matching import SeenFrame, rpc_methods, rpc_objects
 from exchange_kernel.testing.faults.records import Direction, FrameFate, FrameKind, FrameRecord, RequestRecord
 
+_TO_ANSWER_S: Final = 5.0
 _CALLS_KEPT: Final = 10_000  # JSON-RPC calls of one connection that still wait for their answers
 
 
 class Side:
     """One of the two ends of a WebSocket: what it sends travels in ``direction``."""
 
-    def __init__(self, link: Link, direction: Direction, trailing: bytes) -> None:
+    def __init__(self, link: Link, direction: Direction, trailing: bytes, frames: LineReader | None = None) -> None:
         self.link = link
         self.direction = direction
-        self.frames = FrameReader(from_client=direction is Direction.TO_UPSTREAM)
+        self.frames = frames or FrameReader(from_client=direction is Direction.TO_UPSTREAM)
         self._trailing = trailing
         self.ending = Ending.CLOSE
 
@@ -86,6 +93,7 @@ class Relay:
         log: Log,
         clock: Clock,
         max_body: int,
+        rpc_member: str,
     ) -> None:
         self.path = path
         self._client = client
@@ -95,6 +103,8 @@ class Relay:
         self._log = log
         self._clock = clock
         self._max_body = max_body
+        self._rpc_member = rpc_member
+        self._stranded: tuple[Unit, FrameRecord, float] | None = None
         self._silent = False
         self._cut: asyncio.Future[Cut] = asyncio.get_running_loop().create_future()
         self._held: set[asyncio.Task[None]] = set()
@@ -174,12 +184,19 @@ class Relay:
             return self._gather(unit, record, target, gathering, groups)
         if fault is None:
             return self._send(unit, record, target, FrameFate.FORWARDED)
-        return self._spoil(unit, record, target, fault)
+        return self._spoil(unit, record, source, target, fault)
 
-    def _spoil(self, unit: Unit, record: FrameRecord, target: Side, fault: Fault) -> None:
+    def _spoil(self, unit: Unit, record: FrameRecord, source: Side, target: Side, fault: Fault) -> None:
         action = fault.action
         if isinstance(fault, Hold):
             self._keep(fault, unit, record, target)
+        elif isinstance(action, LateFrame):
+            fault.hit(record)
+            self._later(self._late(action.seconds, unit, record, target))
+        elif isinstance(action, Strand):
+            self._stranded = (unit, record, action.seconds)
+            fault.hit(record)
+            self.cut(Cut(None, "", action.ending))
         elif isinstance(action, DropFrame):
             self._decide(record, FrameFate.DROPPED)
             fault.hit(record)
@@ -187,6 +204,13 @@ class Relay:
             fault.hit(record)
             self._send(unit, record, target, FrameFate.DUPLICATED)
             target.send(unit)
+        elif isinstance(action, ReplaceFrame):
+            fault.hit(record)
+            self._send(_with(action.data, unit), record, target, FrameFate.REPLACED)
+        elif isinstance(action, AnswerFrame):
+            self._decide(record, FrameFate.ANSWERED)
+            fault.hit(record)
+            source.send(_with(action.data, unit))
         elif isinstance(action, Silence):
             self._decide(record, FrameFate.SILENCED)
             self._silent = True
@@ -227,10 +251,17 @@ class Relay:
             await held.released()
             self._send(unit, record, target, FrameFate.RELEASED)
 
-        task = asyncio.create_task(release())
+        self._later(release()).add_done_callback(lambda _: fault.forget(held))
+
+    async def _late(self, seconds: float, unit: Unit, record: FrameRecord, target: Side) -> None:
+        await self._clock.sleep(seconds)
+        self._send(unit, record, target, FrameFate.RELEASED)
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._held.add(task)
         task.add_done_callback(self._held.discard)
-        task.add_done_callback(lambda _: fault.forget(held))
+        return task
 
     def _send(self, unit: Unit, record: FrameRecord, target: Side, fate: FrameFate) -> None:
         self._decide(record, FrameFate.SILENCED if self._silent else fate)
@@ -243,10 +274,23 @@ class Relay:
 
     async def _carry_out(self, cut: Cut) -> None:
         """Cut: say so to both sides when there is a code, and end both connections, each in its own time."""
+        if self._stranded is not None:
+            await self._end(self._client, cut)
+            await self._deliver(*self._stranded)
+            await self._upstream.link.end(Ending.CLOSE)
+            return
         await asyncio.gather(*(self._end(side, cut) for side in (self._client, self._upstream)))
 
+    async def _deliver(self, unit: Unit, record: FrameRecord, seconds: float) -> None:
+        """Bring what is stranded to the upstream, and give that the time to answer."""
+        await self._clock.sleep(seconds)
+        self._send(unit, record, self._upstream, FrameFate.RELEASED)
+        with contextlib.suppress(OSError, Malformed, TimeoutError):
+            async with asyncio.timeout(_TO_ANSWER_S):
+                await self._upstream.unit(self._max_body)
+
     async def _end(self, side: Side, cut: Cut) -> None:
-        if cut.code is None:
+        if cut.code is None or not side.frames.closes:
             return await side.link.end(cut.ending)
         side.send(Unit(FrameKind.CLOSE, code=cut.code, reason=cut.reason))
         # Wait for the other's close frame: ended with bytes unread, the connection would be reset, and a reset can
@@ -263,15 +307,21 @@ class Relay:
         if direction is Direction.TO_CLIENT:
             found = []
             for message in rpc_objects(unit.data):
-                method = message.get("method")
+                method = message.get(self._rpc_member)
                 found.append(method if isinstance(method, str) else self._calls.pop(_key(message), None))
             return tuple(method for method in found if method is not None)
         for message in rpc_objects(unit.data):
-            if isinstance(message.get("method"), str) and _key(message) is not None:
-                self._calls[_key(message)] = message["method"]
+            if isinstance(message.get(self._rpc_member), str) and _key(message) is not None:
+                self._calls[_key(message)] = message[self._rpc_member]
                 if len(self._calls) > _CALLS_KEPT:
                     self._calls.popitem(last=False)
-        return rpc_methods(unit.data)
+        return rpc_methods(unit.data, self._rpc_member)
+
+
+def _with(data: str | bytes | Callable[[str | bytes], str | bytes], unit: Unit) -> Unit:
+    """A message with other data."""
+    made = data(unit.data) if callable(data) else data
+    return Unit(FrameKind.TEXT if isinstance(made, str) else FrameKind.BINARY, (made,))
 
 
 def _key(message: dict[str, Any]) -> str | int | float | None:

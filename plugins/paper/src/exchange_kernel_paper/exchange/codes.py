@@ -17,6 +17,7 @@ class Code(StrEnum):
     UNKNOWN_ACCOUNT = "UNKNOWN_ACCOUNT"
     BAD_REQUEST = "BAD_REQUEST"
     RATE_LIMIT = "RATE_LIMIT"
+    BANNED = "BANNED"
     TIMESTAMP = "TIMESTAMP"
     CLIENT_ID = "CLIENT_ID"
     # An order or a request with this id is known already: look it up.

@@ -11,7 +11,7 @@ kind                what happens
 ``delay``           the request arrives ``ms`` later; the caller waits, up to its timeout
 ``duplicate``       a second copy arrives ``ms`` later (only where copies are harmless by the venue's rules)
 ``engine_delay``    between check and execution pass ``ms``, at most the setting ``engine_delay_ms``
-``rate_limit``      refused before execution, with the time to retry (``ms`` from now)
+``rate_limit``      refused before execution, with the time to retry (``ms`` from now); ``code``: RATE_LIMIT or BANNED
 ``unavailable``     a server error instead of execution
 ``error_after``     a server error after execution
 ``garbled``         executed, but the answer is cut in two

@@ -73,8 +73,10 @@ class Wire:
         self.exchange.changes += op in MUTATIONS
         if limited := draw("rate_limit", op):
             self.exchange.requests += 1
+            self.exchange.refresh()  # the time in its answer is that of the answer
             retry = self.exchange.now + limited.ms
-            answer.give(self.front.refuse(Refusal(Code.RATE_LIMIT, f"too many requests, retry at {retry}", retry)))
+            code = Code(limited.code or Code.RATE_LIMIT)
+            answer.give(self.front.refuse(Refusal(code, f"too many requests, retry at {retry}", retry)))
         elif draw("unavailable", op):
             self.exchange.requests += 1
             answer.give(self.front.refuse(Refusal(Code.UNAVAILABLE, "internal error")))

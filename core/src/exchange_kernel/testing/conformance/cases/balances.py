@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from exchange_kernel.schema import AmountType, Side
 from exchange_kernel.schema.numbers import EXACT
-from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Missing, Placed
+from exchange_kernel.testing.conformance.attempts import Missing
+from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Placed
 from exchange_kernel.testing.conformance.listening import listening
 from exchange_kernel.testing.conformance.probes import is_spot
 from exchange_kernel.testing.conformance.registry import case
@@ -152,7 +153,7 @@ async def no_way_back(bench: Bench) -> None:
         snapshot = await _account(bench)
         _expect_forward(bench, last, snapshot)
         last = snapshot.at
-        await bench.clock.sleep(0.2 * number)
+        await bench.quiet(0.2 * number)
     filled = await bench.put(bench.harness.crossing())
     end = await bench.ended(filled)
 
@@ -211,7 +212,7 @@ async def streamed(bench: Bench) -> None:
         filled = await bench.put(bench.harness.crossing())
         await bench.ended(filled)
         await _settled(bench)
-        await bench.clock.sleep(2)
+        await bench.quiet(2)
         told = [event.body for event in watch.events if isinstance(event.body, AccountSnapshot)]
         if not told:
             raise Inapplicable("the stream says nothing of balances")

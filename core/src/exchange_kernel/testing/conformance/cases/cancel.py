@@ -21,6 +21,7 @@ from exchange_kernel.testing.conformance.evidence import (
 )
 from exchange_kernel.testing.conformance.harness import Fault, TruthOrder
 from exchange_kernel.testing.conformance.registry import case
+from exchange_kernel.testing.conformance.sweeping import sweep
 from exchange_kernel.venue import Cancel, CancelAll, Found, OrderReport, StepReport, VenueStatus
 
 HARMLESS = (UnknownTarget, NotSent, RateLimited)
@@ -212,9 +213,9 @@ async def only_when_true(bench: Bench) -> None:
             if fault is not None:
                 expect_unknown(bench, outcome, f"a cancel under {fault.value}")
             lives = fault in (Fault.REQUEST_LOST, Fault.UNAVAILABLE)
-            await _no_false_end(bench, placed, outcome, 2 if lives else PATIENCE_S, lives=lives)
+            await _no_false_end(bench, placed, outcome, bench.short(2_000) / 1000 if lives else PATIENCE_S, lives=lives)
         if lives:
-            await bench.sweep()
+            await sweep(bench)
         report = await bench.ended(placed)
         bench.expect(report.status is VenueStatus.CANCELED, f"the cancelled order is reported {report!r}")
         await _true_end(bench, placed, report)
@@ -233,7 +234,7 @@ async def _no_false_end(bench: Bench, placed: Placed, outcome: Outcome, seconds:
         bench.expect(
             not false, f"the venue's order is live, {order!r}; reported was {false!r}; cancel {shown(outcome)}"
         )
-        await bench.clock.sleep(0.1)
+        await bench.quiet(0.1)
     bench.expect(lives, f"the cancelled order was still live at the venue after {seconds:g} s")
 
 

@@ -18,6 +18,7 @@ from exchange_kernel.testing.conformance.evidence import (
 )
 from exchange_kernel.testing.conformance.harness import Fault, TruthOrder
 from exchange_kernel.testing.conformance.registry import case
+from exchange_kernel.testing.conformance.sweeping import sweep
 from exchange_kernel.venue import (
     FOREVER,
     Amend,
@@ -241,7 +242,7 @@ async def node(bench: Bench) -> None:
             await bench.harness.inject(fault)
         _only_the_ledger(bench, await bench.send(placed, cancel), f"a cancel under {fault.value}")
         await bench.harness.clear()
-        await bench.sweep()
+        await sweep(bench)
         await settled(bench)
 
 

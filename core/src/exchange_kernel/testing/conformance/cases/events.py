@@ -11,12 +11,12 @@ from exchange_kernel.testing.conformance.bench import Bench, Inapplicable
 from exchange_kernel.testing.conformance.evidence import landed, settled
 from exchange_kernel.testing.conformance.harness import Fault
 from exchange_kernel.testing.conformance.listening import Ear, about, listening
-from exchange_kernel.testing.conformance.registry import case
+from exchange_kernel.testing.conformance.polling import garbled_polls, hung_polls, repeated_polls, unanswered_polls
+from exchange_kernel.testing.conformance.registry import Polled, case
 from exchange_kernel.testing.conformance.reporting import (
     expect_named,
     expect_newest,
     expect_order,
-    expect_streamed,
     expect_times,
 )
 from exchange_kernel.testing.conformance.sessions import expect_nothing_left, read_on
@@ -27,7 +27,6 @@ from exchange_kernel.testing.conformance.telling import (
     caught_up,
     done,
     fills_of,
-    never_falls,
     sums,
     told_of,
 )
@@ -43,6 +42,7 @@ from exchange_kernel.testing.conformance.unrest import (
     heard_through_outage,
     next_of,
     placed_now,
+    repeated_and_mixed,
     venue_now,
 )
 from exchange_kernel.venue import History
@@ -78,7 +78,7 @@ async def newest_is_true(bench: Bench) -> None:
         attempts = (placed, await bench.put(bench.harness.crossing(2)))
         await bench.ended(attempts[1])
         await at_rest(bench)
-        await bench.clock.sleep(3)
+        await bench.quiet(2)
         if isinstance(bench.adapter, History):
             await all_past(bench)
         for placed in attempts:
@@ -94,6 +94,7 @@ async def newest_is_true(bench: Bench) -> None:
     rule="rule 15: reconnect",
     needs=(Fault.STREAM_CUT,),
     features=("stream",),
+    polled=Polled((Fault.READ_FAILS,), unanswered_polls),
 )
 async def cut(bench: Bench) -> None:
     """A reconnect that nobody hears of is a hole in the account's history, just where the market was wild."""
@@ -106,7 +107,7 @@ async def cut(bench: Bench) -> None:
             for number in range(200):
                 what = f"order {number + 1} after the stream was cut, in round {round_ + 1},"
                 changes.append(await placed_now(bench, bench.harness.resting(1 + number % 5), what))
-                await bench.clock.sleep(0.05 * (1 + number % 4))
+                await bench.quiet(0.05 * (1 + number % 4))
                 if number > 3 and heard(ear, changes[-1]):
                     break
             else:
@@ -132,7 +133,7 @@ async def away(bench: Bench) -> None:
     async with listening(bench):
         kept, _ = await landed(bench, bench.harness.resting(3))
     venue_ms = venue_now(bench)
-    await bench.clock.sleep(1)
+    await bench.quiet(1)
     others, _ = await bench.another()
     if bench.harness.offers("fill"):
         order = await bench.one(filled)
@@ -169,31 +170,11 @@ async def away(bench: Bench) -> None:
     rule="rule 10",
     needs=(Fault.EVENT_REPEATED, Fault.EVENTS_REORDERED, "fill"),
     features=("stream",),
+    polled=Polled((Fault.READ_FAILS, Fault.READ_LAGS, "fill"), repeated_polls),
 )
 async def twice_and_mixed(bench: Bench) -> None:
     """Counted twice, an execution is a position that is not there. Believed last, an old event undoes a newer one."""
-    for fault in (Fault.EVENT_REPEATED, Fault.EVENTS_REORDERED):
-        async with listening(bench) as ear:
-            began = bench.clock.monotonic() + 0.001
-            placed, order = await landed(bench, bench.harness.resting(8))
-            what = f"after events under {fault.value}"
-            for _ in range(3):
-                await bench.harness.inject(fault)
-                for _ in range(2):
-                    await bench.harness.fill(order, order.amount / 8)
-                await bench.clock.sleep(3)
-                expect_streamed(bench, ear, placed, await bench.one(placed), began, what)
-            await bench.harness.inject(fault)
-            await bench.cancel(placed)
-            await bench.ended(placed)
-            await at_rest(bench)
-            await bench.clock.sleep(3)
-            await bench.harness.clear()
-        order = await bench.one(placed)
-        expect_streamed(bench, ear, placed, order, began, what)
-        expect_newest(bench, placed, order, what)
-        expect_order(bench, placed)
-        never_falls(bench, placed)
+    await repeated_and_mixed(bench, (Fault.EVENT_REPEATED, Fault.EVENTS_REORDERED))
 
 
 @case(
@@ -215,11 +196,13 @@ async def slow_reader(bench: Bench) -> None:
         await bench.cancel(early.placed)
         await bench.ended(early.placed)
         ended = await changed(bench, "an order that ended while the reader slept", early.placed, since, venue_ms)
-        for _ in range(150):
+        for number in range(150):
+            if number == 149:
+                last, last_ms = bench.clock.monotonic(), venue_now(bench)
             await bench.harness.fill(order, order.amount / 150)
             await bench.clock.sleep(0.005)
         await at_rest(bench)
-        full = await changed(bench, "an order that filled, 150 times, while the reader slept", placed, since, venue_ms)
+        full = await changed(bench, "an order that filled, 150 times, while the reader slept", placed, last, last_ms)
         ear.deaf = False
         for change in (ended, full):
             await expect_heard(bench, ear, change)
@@ -249,7 +232,7 @@ async def times(bench: Bench) -> None:
             await bench.cancel(placed)
             await bench.ended(placed)
             await at_rest(bench)
-            await bench.clock.sleep(1)
+            await bench.quiet(1)
         if isinstance(bench.adapter, History):
             await all_past(bench)
         by = bench.clock.now_ms() + bench.opened.clock_offset + bench.opened.clock_error + TOLERANCE_MS
@@ -271,11 +254,11 @@ async def names(bench: Bench) -> None:
         await at_rest(bench)
         stranger = None
         if bench.harness.offers("foreign"):
-            stranger = await bench.harness.foreign()
+            stranger = await bench.stranger()
             await at_rest(bench)
             await bench.ready()  # a stranger on the account may have used a number
         await all_open(bench)
-        await bench.clock.sleep(1)
+        await bench.quiet(1)
     if isinstance(bench.adapter, History):
         await all_past(bench)
     for placed in attempts:
@@ -302,13 +285,13 @@ async def ends(bench: Bench) -> None:
         for _ in range(min(steps, 12)):
             await asyncio.sleep(0)
         if steps > 12:
-            await bench.clock.sleep(steps / 100)
+            await bench.quiet(steps / 100)
         await expect_gone(bench, reader, stream, f"at its step {steps}" if steps <= 12 else "while it waited")
     await expect_nothing_left(bench, before, threads)
     session, _ = await bench.another()
     quiet = set(asyncio.all_tasks())
     reader = asyncio.ensure_future(read_on(session.events(None)))
-    await bench.clock.sleep(0.5)
+    await bench.quiet(0.5)
     await session.close()
     await asyncio.wait([reader], timeout=5)
     bench.expect(reader.done(), "close() was called, and the session's stream goes on for another 5 s")
@@ -352,14 +335,15 @@ async def gap_first(bench: Bench) -> None:
     rule="rule 15: silence beyond the heartbeat",
     needs=(Fault.STREAM_SILENT,),
     features=("stream",),
+    polled=Polled((Fault.READ_FAILS, Fault.SLOW), hung_polls),
 )
 async def silent(bench: Bench) -> None:
     """The connection stands, and nothing comes: for the reader the market has stopped, until somebody restarts him."""
     async with listening(bench) as ear:
         for round_ in range(2):
-            await bench.clock.sleep(round_ * 3.3)
+            await bench.quiet(round_ * 3.3)
             await bench.harness.inject(Fault.STREAM_SILENT)
-            await bench.clock.sleep(1.5)
+            await bench.quiet(1.5)
             change = await placed_now(bench, bench.harness.resting(2), "an order placed while the stream was silent")
             await expect_heard(bench, ear, change, SILENCE_S)
             await bench.harness.clear()
@@ -373,6 +357,7 @@ async def silent(bench: Bench) -> None:
     rule="rule 15",
     needs=(Fault.EVENT_LOST,),
     features=("stream",),
+    polled=Polled((Fault.READ_FAILS, Fault.READ_GARBLED), garbled_polls),
 )
 async def lost(bench: Bench) -> None:
     """Numbers on events are there to be compared. A venue that does not number them has a stream that is partial, with
@@ -391,7 +376,7 @@ async def lost(bench: Bench) -> None:
                 await bench.ended(target)
                 change = await changed(bench, "a cancel whose event was lost", target, since, venue_ms)
             await bench.harness.clear()
-            await bench.clock.sleep(0.5)
+            await bench.quiet(0.5)
             for number in range(3):
                 await placed_now(bench, bench.harness.resting(1), f"order {number + 1} after a lost event")
             await expect_heard(bench, ear, change, SILENCE_S)

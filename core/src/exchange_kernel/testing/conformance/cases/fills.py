@@ -20,11 +20,10 @@ from exchange_kernel.testing.conformance.evidence import (
     shown,
 )
 from exchange_kernel.testing.conformance.executions import (
-    correction_told,
+    corrected,
     expect_sound,
     expect_unique,
     never_rests,
-    restated,
     sold_in_parts,
     whole_report,
 )
@@ -39,7 +38,6 @@ from exchange_kernel.testing.conformance.telling import (
     caught_up,
     complete,
     done,
-    fills_of,
     never_falls,
     sums,
     told_of,
@@ -104,7 +102,7 @@ async def honest_lists(bench: Bench) -> None:
         attempts = (placed, crossed)
         ends = [await bench.ended(each) for each in attempts]
         await at_rest(bench)
-        await bench.clock.sleep(1)
+        await bench.quiet(1)
     if isinstance(bench.adapter, History):
         await all_past(bench)
     for each, end in zip(attempts, ends, strict=True):
@@ -185,7 +183,7 @@ async def ids(bench: Bench) -> None:
         for placed in attempts[:-1]:
             await bench.ended(placed)
         await at_rest(bench)
-        await bench.clock.sleep(1)
+        await bench.quiet(1)
     for fresh in (False, True):
         adapter = (await bench.another())[0] if fresh else bench.adapter
         for placed in attempts:
@@ -201,22 +199,40 @@ async def ids(bench: Bench) -> None:
     expect_unique(bench, attempts, alone)
 
 
-@case("FILL-05", "an order of immediate execution never rests", grade="silver", rule="tif")
+@case(
+    "FILL-05",
+    "an order of immediate execution never rests",
+    grade="silver",
+    rule="tif",
+    features=("ioc|fok",),
+)
 async def immediate(bench: Bench) -> None:
     """An IOC that stays on the book is filled an hour later, when nobody counts on it any more; a FOK that fills in
     part is the one thing it was not to do."""
-    kinds = [tif for tif in (TimeInForce.IOC, TimeInForce.FOK) if bench.offers(tif.lower())]
-    if not kinds:
-        raise Inapplicable(f"{bench.harness.symbol} offers neither ioc nor fok")
     crossing = bench.adapter.check(bench.harness.crossing(4)).spec
-    for tif in kinds:
-        await never_rests(bench, revised(bench.harness.resting(2), tif=tif), ZERO)
-        await never_rests(bench, revised(crossing, tif=tif), crossing.amount)
-        if bench.harness.offers("liquidity"):
-            await bench.harness.liquidity(crossing.amount / 2)
-            await never_rests(
-                bench, revised(crossing, tif=tif), crossing.amount / 2 if tif is TimeInForce.IOC else ZERO
-            )
+    for tif in (TimeInForce.IOC, TimeInForce.FOK):
+        if bench.offers(tif.lower()):
+            await never_rests(bench, revised(bench.harness.resting(2), tif=tif), ZERO)
+            await never_rests(bench, revised(crossing, tif=tif), crossing.amount)
+
+
+@case(
+    "FILL-11",
+    "of an order of immediate execution that finds too little, an IOC takes that and a FOK nothing",
+    grade="silver",
+    rule="tif",
+    needs=("liquidity",),
+    features=("ioc|fok",),
+)
+async def in_part(bench: Bench) -> None:
+    """There is rarely enough of it. Whoever asked for all or nothing and gets a half has a position he cannot use; an
+    IOC whose rest stays goes on buying after the moment has passed."""
+    crossing = bench.adapter.check(bench.harness.crossing(4)).spec
+    half = crossing.amount / 2
+    for tif in (TimeInForce.IOC, TimeInForce.FOK):
+        if bench.offers(tif.lower()):
+            await bench.harness.liquidity(half)
+            await never_rests(bench, revised(crossing, tif=tif), half if tif is TimeInForce.IOC else ZERO)
             await bench.harness.liquidity(crossing.amount * 100)
 
 
@@ -369,27 +385,7 @@ async def corrections(bench: Bench) -> None:
     hedges what it does not have."""
     for share in (Decimal("0.5"), ZERO):
         async with listening(bench) as ear:
-            placed = await bench.put(bench.harness.crossing(4))
-
-            async def traded(placed: Placed = placed) -> bool:
-                return any(order.filled_base for order in await bench.truth(placed))
-
-            await bench.until(traded, "the crossing order trades")
-            if not by_ledger(placed.ticket):
-                await settled(bench)
-            before = fills_of([await whole_report(bench, placed, await bench.one(placed))])
-            last = list(before.values())[-1]
-            began = bench.clock.monotonic()
-            await bench.harness.correct(await bench.one(placed), last.base * share)
-            after = await restated(bench, placed, before, last, share)
-            told = "void (FillVoided)" if after is None or not share else f"{after!r} (same id, higher revision)"
-
-            def heard(
-                placed: Placed = placed, last: Fill = last, after: Fill | None = after, began: float = began
-            ) -> bool:
-                return ear.warned(began) or correction_told(ear, placed, last, after)
-
-            await bench.until(heard, f"the stream tells that {last!r} is {told}")
+            await corrected(bench, ear, share)
 
 
 async def _heard(bench: Bench, ear: Ear, placed: Placed, now: TruthOrder) -> None:

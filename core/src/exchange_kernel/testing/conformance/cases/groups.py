@@ -20,7 +20,7 @@ from exchange_kernel.testing.conformance.evidence import (
     soon,
 )
 from exchange_kernel.testing.conformance.grouped import (
-    FEATURES,
+    ANY,
     KINDS,
     WAITING,
     arrives_late,
@@ -39,6 +39,7 @@ from exchange_kernel.testing.conformance.grouped import (
 from exchange_kernel.testing.conformance.harness import Fault, TruthOrder
 from exchange_kernel.testing.conformance.listening import listening
 from exchange_kernel.testing.conformance.registry import case
+from exchange_kernel.testing.conformance.sweeping import sweep
 from exchange_kernel.testing.conformance.telling import at_rest, complete, done, orders_in
 from exchange_kernel.value import revised
 from exchange_kernel.venue import OrderReport, Place, PlaceGroup, VenueStatus
@@ -50,7 +51,7 @@ from exchange_kernel.venue import OrderReport, Place, PlaceGroup, VenueStatus
     grade="silver",
     rule="rule 11",
     needs=("group",),
-    any_of=FEATURES,
+    features=(ANY,),
 )
 async def stands(bench: Bench) -> None:
     """One report for a group, or legs that nothing joins: the kernel counts one of them and meets the other as a
@@ -68,7 +69,7 @@ async def stands(bench: Bench) -> None:
         reports = orders_in(await bench.look(group.whole))
         lost = [order for _, order in pairs if own_report(reports, order) is None]
         bench.expect(not lost, f"a lookup of the group shows {reports!r}; not among them is {lost!r}")
-        await bench.sweep()
+        await sweep(bench)
 
 
 @case(
@@ -77,7 +78,7 @@ async def stands(bench: Bench) -> None:
     grade="silver",
     rule="rule 1, rule 5",
     needs=("group",),
-    any_of=FEATURES,
+    features=(ANY,),
 )
 async def one_request(bench: Bench) -> None:
     """Legs sent one after the other: the connection breaks in between, and half a group is a position without an
@@ -93,7 +94,7 @@ async def one_request(bench: Bench) -> None:
         sent = await bench.harness.changes() - changes
         await stand(bench, group, before, f"{kind} was sent")
         bench.expect(sent == 1, f"one submit of {kind} made {sent} requests")
-        await bench.sweep()
+        await sweep(bench)
 
 
 @case(
@@ -102,7 +103,7 @@ async def one_request(bench: Bench) -> None:
     grade="silver",
     rule="rule 6; PlaceGroup",
     needs=("group",),
-    any_of=FEATURES,
+    features=(ANY,),
 )
 async def all_or_nothing(bench: Bench) -> None:
     """The exit is refused and the entry stays: a position that nobody protects. Or the refusal is lost in the answer,
@@ -142,7 +143,7 @@ async def all_or_nothing(bench: Bench) -> None:
     grade="silver",
     rule="rule 6, rule 8",
     needs=("group", Fault.ANSWER_LOST, Fault.ERROR_AFTER, Fault.GARBLED),
-    any_of=FEATURES,
+    features=(ANY,),
 )
 async def answer_lost(bench: Bench) -> None:
     """A leg that is not found is placed again, or stands for ever: both are one order too many."""
@@ -159,7 +160,7 @@ async def answer_lost(bench: Bench) -> None:
             bench.expect(sent == 1, f"{kind} under {fault.value}: one submit made {sent} requests")
             await found_whole(bench, group, orders, f"{kind} under {fault.value}")
             await as_it_is(bench, group, f"{kind} under {fault.value}")
-            await bench.sweep()
+            await sweep(bench)
 
 
 @case(
@@ -168,7 +169,7 @@ async def answer_lost(bench: Bench) -> None:
     grade="silver",
     rule="rule 8",
     needs=("group", Fault.LATE, Fault.REQUEST_LOST),
-    any_of=FEATURES,
+    features=(ANY,),
 )
 async def under_way(bench: Bench) -> None:
     """Given up while it is under way, the group comes to life beside the one that took its place. One that is never
@@ -197,7 +198,7 @@ async def under_way(bench: Bench) -> None:
     grade="silver",
     rule="rule 9, rule 11",
     needs=("group", "fill"),
-    any_of=("group_oco", "group_bracket"),
+    features=("group_oco|group_bracket",),
 )
 async def sibling(bench: Bench) -> None:
     """Nobody cancelled the other leg. Who is not told waits for it, or cancels the group's last leg in its place."""
@@ -238,7 +239,7 @@ def _same(report: OrderReport, order: TruthOrder) -> bool:
     grade="silver",
     rule="rule 9, rule 10",
     needs=("group", "fill", "burst"),
-    any_of=("group_oco", "group_bracket"),
+    features=("group_oco|group_bracket",),
 )
 async def both_at_once(bench: Bench) -> None:
     """One leg's trade taken as the other's end, without a look: where the market was faster than the venue, a position
@@ -271,7 +272,7 @@ async def both_at_once(bench: Bench) -> None:
     grade="silver",
     rule="rule 10, rule 11",
     needs=("group", "fill"),
-    any_of=("group_oto", "group_bracket"),
+    features=("group_oto|group_bracket",),
 )
 async def child(bench: Bench) -> None:
     """Reported as working, it counts as an order in the market: for risk, for drift, for whoever waits for its fill.
@@ -302,7 +303,7 @@ async def child(bench: Bench) -> None:
                 await bench.until(
                     awake, f"the stream tells, with a link to the first leg, that a leg of {kind} is alive: {order!r}"
                 )
-        await bench.sweep()
+        await sweep(bench)
 
 
 @case(
@@ -311,7 +312,7 @@ async def child(bench: Bench) -> None:
     grade="silver",
     rule="rule 14; PlaceGroup",
     needs=("group",),
-    any_of=FEATURES,
+    features=(ANY,),
 )
 async def cancel_one(bench: Bench) -> None:
     """Venues differ in what goes with a leg. Who is told what this one did can place the rest anew; who is told that
@@ -331,7 +332,7 @@ async def cancel_one(bench: Bench) -> None:
             )
             same = await bench.one(bystander)
             bench.expect(same == other, f"the cancel of a leg of {kind} changed an order beside it: {same!r}")
-            await bench.sweep()
+            await sweep(bench)
 
 
 @case(
@@ -340,7 +341,7 @@ async def cancel_one(bench: Bench) -> None:
     grade="silver",
     rule="rule 7",
     needs=("group",),
-    any_of=FEATURES,
+    features=(ANY,),
 )
 async def copies(bench: Bench) -> None:
     """A proxy held the request back: the group comes a second time, when the first has done its work."""
@@ -355,7 +356,7 @@ async def copies(bench: Bench) -> None:
         await bench.cancel(group.legs[0])
         await settled(bench)
         await copy_makes_nothing(bench, group.whole, ticket, before, f"the first leg of {kind} was cancelled")
-        await bench.sweep()
+        await sweep(bench)
         await settled(bench)
         await copy_makes_nothing(bench, group.whole, ticket, before, f"{kind} is over")
 
@@ -366,7 +367,7 @@ async def copies(bench: Bench) -> None:
     grade="gold",
     rule="rule 20",
     needs=("group", "fill"),
-    any_of=FEATURES,
+    features=(ANY,),
 )
 async def restarted(bench: Bench) -> None:
     """The process dies between the entry and the exit. What it knew of the group has to be in its ticket, or at the
@@ -386,7 +387,7 @@ async def restarted(bench: Bench) -> None:
         pairs = await as_it_is(bench, group, f"{kind}, after a restart")
         first, _ = pairs[0]
         bench.expect(first.status is VenueStatus.FILLED, f"the first leg filled while nobody watched: {first!r}")
-        await bench.sweep()
+        await sweep(bench)
 
 
 @case(

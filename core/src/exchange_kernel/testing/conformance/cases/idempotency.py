@@ -271,8 +271,8 @@ async def as_prepared(bench: Bench) -> None:
     if not bench.opened.scopes:
         await bench.send(other)
     await bench.adapter.account()
-    spare = min(placed.ticket.send_before - bench.clock.now_ms(), 5_000)
-    await bench.clock.sleep(max(0, spare - 150) * 0.9 / 1000)
+    spare = min(placed.ticket.send_before - bench.clock.now_ms(), bench.short(5_000))
+    await bench.clock.sleep(max(0, spare - bench.short(150)) * 0.9 / 1000)
     outcome = await bench.send(placed)
     bench.expect(outcome.effect == "done", f"a ticket sent in time: submit {shown(outcome)}")
     await settled(bench)
@@ -312,7 +312,7 @@ async def long_after(bench: Bench) -> None:
         placed = await bench.ticket_for(spec)
         attempts.append((placed, repeatable(placed), when))
         await bench.send(placed)
-        await bench.harness.inject(Fault.LATE, ms=4_000)
+        await bench.harness.inject(Fault.LATE, ms=bench.short(4_000))
         await bench.send(placed)  # on its way until all of this is long over
     await bench.found(placed)
     await bench.cancel(placed)
@@ -323,7 +323,7 @@ async def long_after(bench: Bench) -> None:
     before = await present(bench)
     for age in AGES_MS:
         await pass_by(bench, age)
-        await bench.clock.sleep(4)
+        await bench.quiet(4)
         for attempt, copy, when in attempts:
             await copy_makes_nothing(bench, attempt, copy, before, f"{age} ms later, {when},")
 

@@ -30,7 +30,7 @@ from exchange_kernel.venue import (
     VenueAdapter,
 )
 
-QUIET_S = 3.0
+QUIET = 3
 """How long nothing may reach the venue after the last session was closed."""
 MODES = ("paper", "testnet", "fork", "live")
 
@@ -64,7 +64,7 @@ async def close_ends_every_task(bench: Bench) -> None:
     readers = [asyncio.create_task(read_on(adapter.events(None)))]
     if isinstance(adapter, Prices):
         readers.append(asyncio.create_task(read_on(adapter.prices(frozenset({bench.harness.symbol})))))
-    await bench.clock.sleep(0.2)
+    await bench.quiet(0.2)
     placed = await bench.put()
     await adapter.account()
     await adapter.open_orders(None)
@@ -73,7 +73,7 @@ async def close_ends_every_task(bench: Bench) -> None:
         await bench.until(lambda: _answers(adapter), "account() works after the venue restarted")
     await bench.cancel(placed)
     await bench.ended(placed)
-    await bench.clock.sleep(QUIET_S)
+    await bench.quiet(QUIET)
     await adapter.close()
     for reader in readers:
         reader.cancel()
@@ -81,9 +81,9 @@ async def close_ends_every_task(bench: Bench) -> None:
     await expect_nothing_left(bench, before, threads)
     if bench.harness.offers("requests"):
         heard = await bench.harness.requests()
-        await bench.clock.sleep(QUIET_S)
+        await bench.quiet(QUIET)
         more = await bench.harness.requests() - heard
-        bench.expect(not more, f"{more} requests reached the venue in the {QUIET_S:g} s after close()")
+        bench.expect(not more, f"{more} requests reached the venue after close()")
     bench.adapter, _ = await bench.another()
 
 
@@ -106,7 +106,7 @@ async def calls_without_a_session(bench: Bench) -> None:
     await closed.open(bench.harness.context())
     await closed.close()
     await expect_refusals(bench, closed, placed.ticket, "after close()")
-    await bench.clock.sleep(0.1)
+    await bench.quiet(0.1)
     sent = await bench.harness.changes() - changes
     bench.expect(not sent, f"{sent} changes reached the venue through sessions that were not open")
     await bench.send(placed)  # through the open one, so that its number is spent
@@ -123,10 +123,10 @@ async def cancelled_open(bench: Bench) -> None:
         adapter = harness.adapter()
         by_time = slow and attempt < len(moments)
         if by_time:
-            await harness.inject(Fault.SLOW, times=20, ms=100)
+            await harness.inject(Fault.SLOW, times=20, ms=bench.short(100))
         opening = asyncio.create_task(_opened(adapter, bench))
         if by_time:
-            await bench.clock.sleep(moments[attempt])
+            await bench.quiet(moments[attempt])
         else:
             for _ in range(attempt):
                 await asyncio.sleep(0)
@@ -217,7 +217,7 @@ async def outage(bench: Bench) -> None:
     await leaving.open(bench.harness.context())
     async with bench.watching() as watch:
         gaps = watch.gaps
-        await bench.harness.outage(3_000)
+        await bench.harness.outage(bench.short(3_000))
         for name, call in _reads(bench, placed):
             await _unavailable_or_right(bench, name, call, placed)
         outcome = await bench.send(later)
@@ -232,7 +232,7 @@ async def outage(bench: Bench) -> None:
         except Exception as error:
             raise Failed(f"close() during an outage raised {error!r}; it ends what is here") from error
         await _opens_not(bench, late)
-        await bench.clock.sleep(3)
+        await bench.quiet(3)
         await bench.until(lambda: _answers(adapter), "account() works again after the outage, in the same session")
         await bench.found(placed)
         if not watch.ended:
@@ -290,7 +290,7 @@ async def close_cancels_nothing(bench: Bench) -> None:
     placed = await bench.put()
     changes = await bench.harness.changes()
     await bench.close()
-    await bench.clock.sleep(1)
+    await bench.quiet(1)
     changed = await bench.harness.changes() - changes
     bench.expect(not changed, f"close() sent {changed} changes to the venue")
     bench.adapter, opened = await bench.another()

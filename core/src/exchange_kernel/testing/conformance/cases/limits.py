@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from exchange_kernel.errors import NotSent, RateLimited, Unavailable
-from exchange_kernel.testing.conformance.bench import Bench, Failed, Outcome, Placed
+from exchange_kernel.testing.conformance.bench import Bench, Failed, Inapplicable, Outcome, Placed
 from exchange_kernel.testing.conformance.evidence import adopt, by_ledger, landed, present, settled, shown
 from exchange_kernel.testing.conformance.harness import Fault
 from exchange_kernel.testing.conformance.listening import about
 from exchange_kernel.testing.conformance.registry import case
+from exchange_kernel.testing.conformance.sweeping import sweep
 from exchange_kernel.testing.conformance.telling import at_rest, orders_in
 from exchange_kernel.venue import AccountSnapshot, Cancel, Found, History, OrderReport, Snapshot
 
@@ -18,6 +19,8 @@ PROMPT_S = 5.0
 """A call that takes longer has waited for the limit instead of telling of it."""
 ROUNDING_MS = 1_000
 """Venues say when to come back in whole seconds."""
+LONG_ENOUGH_MS = 2_000
+"""An adapter that sends again by itself has done so by then."""
 MOST_MS = 60_000
 """How much later than the venue asks an adapter may come back."""
 
@@ -64,10 +67,10 @@ async def told(bench: Bench) -> None:
         if ahead:  # a laptop's clock: the venue's times are not the local ones
             await bench.harness.skew(ahead)
             await bench.ready()
-        for ms in (1_500, 40_000):
+        for ms in (bench.short(1_500), bench.short(40_000)):
             for cancels in (False, True):
                 await _limited(bench, ms, cancels=cancels)
-                await bench.sweep()
+                await sweep(bench)
 
 
 async def _limited(bench: Bench, ms: int, *, cancels: bool) -> None:
@@ -80,7 +83,8 @@ async def _limited(bench: Bench, ms: int, *, cancels: bool) -> None:
     await bench.harness.inject(Fault.RATE_LIMIT, ms=ms)
     outcome = await bench.send(placed)
     took = bench.clock.monotonic() - then
-    await bench.clock.sleep(ms / 1000 + 1)
+    await bench.clock.sleep(min(ms, bench.short(LONG_ENOUGH_MS)) / 1000)
+    await bench.quiet()
     await settled(bench)
     await bench.harness.clear()
     sent = await bench.harness.changes() - changes
@@ -104,7 +108,7 @@ async def _limited(bench: Bench, ms: int, *, cancels: bool) -> None:
 )
 async def over(bench: Bench) -> None:
     """An adapter that locks itself out needs a restart in the middle of a fast market."""
-    ms = 2_000
+    ms = bench.short(2_000)
     for _ in range(3):
         placed, before = await bench.ticket_for(bench.harness.resting()), await present(bench)
         await bench.harness.inject(Fault.RATE_LIMIT, ms=ms)
@@ -114,7 +118,7 @@ async def over(bench: Bench) -> None:
         wait = until - bench.clock.now_ms()
         bench.expect(wait <= ms + MOST_MS, f"retry_at is {until}, {wait} ms from now; the limit is one of {ms} ms")
         await bench.clock.sleep(max(1, wait) / 1000)
-        await bench.sweep()  # of the number that was lost with it, where there are numbers
+        await sweep(bench)  # of the number that was lost with it, where there are numbers
         before, placed = await present(bench), await bench.ticket_for(placed.spec)
         after = f"after a limit that was over at {until}: "
         again = await bench.send(placed)
@@ -154,7 +158,7 @@ async def cancels_go_first(bench: Bench) -> None:
     resting, _ = await landed(bench, bench.harness.resting(3))
     crowd = [await bench.ticket_for(bench.harness.resting(4)) for _ in range(20)]
     if Fault.SLOW in bench.harness.faults:
-        await bench.harness.inject(Fault.SLOW, times=len(crowd), ms=4_000)
+        await bench.harness.inject(Fault.SLOW, times=len(crowd), ms=bench.short(4_000))
     sending = [asyncio.ensure_future(bench.send(each)) for each in crowd]
     await asyncio.sleep(0)
     try:
@@ -188,7 +192,7 @@ async def _prompt_cancel(bench: Bench, placed: Placed, when: str) -> None:
 async def reads_too(bench: Bench) -> None:
     """A refusal read as an empty list is an account without orders, and they are all placed again."""
     placed, _ = await landed(bench)
-    ms = 3_000
+    ms = bench.short(3_000)
     for name, read in _reads(bench, placed):
         usual = await _requests(bench)
         await bench.ask(read())
@@ -217,6 +221,49 @@ async def reads_too(bench: Bench) -> None:
         await at_rest(bench)
         answer = await bench.ask(read())
         bench.expect(_right(answer, placed), f"{name} after the limit answered {answer!r}")
+
+
+@case(
+    "RATE-05",
+    "a ban is told as one, and a limit is not",
+    grade="silver",
+    rule="RateLimited(banned)",
+    needs=(Fault.RATE_LIMIT,),
+)
+async def banned(bench: Bench) -> None:
+    """Who goes on asking while banned is banned for days; who takes each limit for a ban cannot cancel while the market
+    runs."""
+    ms = bench.short(1_200)
+    kinds = [each for each in (Fault.RATE_LIMIT, Fault.BANNED) if each in bench.harness.faults]
+    for fault in kinds:
+        placed = await bench.ticket_for(bench.harness.resting())
+        began = bench.clock.now_ms()
+        await bench.harness.inject(fault, ms=ms)
+        outcome = await bench.send(placed)
+        await bench.harness.clear()
+        what = f"an order under {fault.value}"
+        _expect_limited(bench, outcome, placed, ms, began, what)
+        if isinstance(outcome.error, RateLimited):
+            _expect_banned(bench, outcome.error, fault, what)
+        await bench.clock.sleep(ms / 1000)
+        await sweep(bench)
+    if Fault.BANNED not in kinds:
+        raise Inapplicable("the harness makes no ban: this venue only limits")
+    placed, _ = await landed(bench)
+    for name, read in _reads(bench, placed):
+        what, began = f"{name} while banned", bench.clock.now_ms()
+        await bench.harness.inject(Fault.BANNED, ms=ms)
+        error = await bench.raises(RateLimited, bench.ask(read()), what)
+        await bench.harness.clear()
+        assert isinstance(error, RateLimited)
+        _expect_time(bench, error.retry_at, ms, began, what)
+        _expect_banned(bench, error, Fault.BANNED, what)
+        await bench.clock.sleep(ms / 1000)
+
+
+def _expect_banned(bench: Bench, error: RateLimited, fault: Fault, what: str) -> None:
+    wanted = fault is Fault.BANNED
+    bench.expect(error.banned is wanted, f"{what}: raised {error!r} with banned={error.banned!r}, not {wanted}")
 
 
 async def _requests(bench: Bench) -> int:

@@ -121,7 +121,7 @@ async def one_name_per_symbol(bench: Bench) -> None:
         resting, filled = await bench.put(), await bench.put(bench.harness.crossing())
         found = [await bench.found(resting), await bench.found(filled)]
         page = await bench.ask(bench.adapter.open_orders(None))
-        await bench.clock.sleep(1)
+        await bench.quiet(1)
         for report in (*found, *page.reports, *watch.reports):
             bench.expect(
                 report.symbol in bench.symbols, f"a report says {report.symbol!r}, which markets() does not list"
@@ -134,7 +134,7 @@ async def one_name_per_symbol(bench: Bench) -> None:
 async def foreign_orders(bench: Bench) -> None:
     """Where a venue shows what others place on the account, drift is seen and alarmed; one that is said to and does
     not lets strangers trade unseen."""
-    foreign = await bench.harness.foreign()
+    foreign = await bench.stranger()
     declared = bench.offers("lists_foreign")
 
     async def shown() -> bool:

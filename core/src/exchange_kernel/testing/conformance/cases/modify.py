@@ -32,6 +32,7 @@ from exchange_kernel.testing.conformance.evidence import (
 from exchange_kernel.testing.conformance.harness import Fault
 from exchange_kernel.testing.conformance.listening import listening
 from exchange_kernel.testing.conformance.registry import case
+from exchange_kernel.testing.conformance.sweeping import sweep
 from exchange_kernel.testing.conformance.telling import at_rest, caught_up, done, orders_in, told_of
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Amend, Spec, VenueStatus
@@ -131,7 +132,7 @@ async def race(bench: Bench) -> None:
             what = f"{wanted.what}, under way while {share} of the order fills"
             expect_unknown(bench, outcome, what)
             await bench.harness.fill(order, order.amount * share)
-            await bench.clock.sleep(2)
+            await bench.quiet(2)
             await at_rest(bench)
             orders = await bench.truth(placed)
             bench.expect(len(orders) == 1, f"{what}: the venue has {orders!r}")
@@ -147,7 +148,7 @@ async def race(bench: Bench) -> None:
             )
             if now.live:
                 await shown_amendment(bench, placed, spec, what)
-            await bench.sweep()
+            await sweep(bench)
 
 
 @case(
@@ -165,7 +166,7 @@ async def never_two(bench: Bench) -> None:
             if fault is not None and fault not in bench.harness.faults:
                 continue
             await _watched(bench, wanted, fault)
-            await bench.sweep()
+            await sweep(bench)
 
 
 async def _watched(bench: Bench, wanted: Wanted, fault: Fault | None) -> None:
@@ -177,13 +178,13 @@ async def _watched(bench: Bench, wanted: Wanted, fault: Fault | None) -> None:
     what = wanted.what + (f" under {fault}" if fault else "")
     changes = await bench.harness.changes()
     if fault is Fault.SLOW:
-        await bench.harness.inject(fault, times=10, ms=100)
+        await bench.harness.inject(fault, times=10, ms=bench.short(100))
     elif fault is not None:
         # A second request of the same submit, which there must not be, is the one that meets it.
         await bench.harness.inject(fault, after=1)
     sending = asyncio.ensure_future(bench.send(placed, ticket))
     most = max(order.amount, spec.amount)
-    end = bench.clock.monotonic() + 3
+    end = bench.clock.monotonic() + bench.short(600) / 1000
     while bench.clock.monotonic() < end:
         orders = await born(bench, tuple(before))
         live = [each for each in orders if each.live]
@@ -227,7 +228,7 @@ async def answer_lost(bench: Bench) -> None:
                 await expect_as_wanted(bench, placed, spec, what)
             else:
                 await expect_untouched(bench, placed, order, what)
-            await bench.sweep()
+            await sweep(bench)
 
 
 @case("MOD-06", "a refused amendment leaves the order as it was", grade="silver", rule="R25: refused amends")
@@ -238,11 +239,11 @@ async def refused(bench: Bench) -> None:
         placed, order = await landed(bench, spec)
         await _refused_amendment(bench, placed, change, what)
         await expect_untouched(bench, placed, order, what)
-        await bench.sweep()
+        await sweep(bench)
     if Fault.RATE_LIMIT in bench.harness.faults:
         wanted = kinds(bench)[0]
         placed, order = await landed(bench, bench.harness.resting(6))
-        await bench.harness.inject(Fault.RATE_LIMIT, ms=500)
+        await bench.harness.inject(Fault.RATE_LIMIT, ms=bench.short(500))
         outcome = await bench.amend(placed, wanted.change(placed.spec))
         await bench.harness.clear()
         what = f"{wanted.what}, refused for its rate"
@@ -306,7 +307,7 @@ async def as_declared(bench: Bench) -> None:
         bench.expect(outcome.error is None, f"{each.what}: submit {shown(outcome)}")
         await shown_amendment(bench, placed, spec, each.what)
         await expect_as_wanted(bench, placed, spec, each.what)
-        await bench.sweep()
+        await sweep(bench)
 
 
 def _both(first: Wanted, second: Wanted) -> Callable[[Spec], Spec]:

@@ -168,7 +168,7 @@ async def check_is_pure(bench: Bench) -> None:
         order = await bench.one(rested)
         await bench.harness.fill(order, order.amount)
         await bench.ended(rested)
-    await bench.clock.sleep(5)
+    await bench.quiet(5)
     other, _ = await bench.another()
     for spec, was in zip(specs, first, strict=True):
         _expect_same(bench, _outcome(bench, spec), was, spec, "asked a while later")

@@ -65,7 +65,7 @@ async def all_pages(bench: Bench) -> None:
     await bench.ended(ended[0])
     strangers: list[TruthOrder] = []
     if bench.harness.offers("foreign"):
-        strangers.append(await bench.harness.foreign())
+        strangers.append(await bench.stranger())
     await at_rest(bench)
     if strangers:
         await bench.ready()  # a stranger on the account may have used a number
@@ -107,7 +107,7 @@ def _expect_all(
 async def _failing_pages(bench: Bench, fault: Fault, made: list[Placed]) -> None:
     """A page that fails makes the snapshot fail, or incomplete; it is not a page without orders."""
     for after in range(12):
-        await bench.harness.inject(fault, ms=500, after=after)
+        await bench.harness.inject(fault, ms=bench.short(500), after=after)
         complete, seen, page = True, list[OrderReport](), None
         try:
             for _ in range(MOST_PAGES):
@@ -181,7 +181,7 @@ async def history(bench: Bench) -> None:
     for fault in READ_FAULTS:
         if fault not in bench.harness.faults:
             continue
-        await bench.harness.inject(fault, ms=500)
+        await bench.harness.inject(fault, ms=bench.short(500))
         try:
             page, _ = await bench.ask(bench.adapter.history(None))
             bench.expect(page, f"history() under {fault.value} is an empty page, as at its end")
@@ -191,7 +191,7 @@ async def history(bench: Bench) -> None:
             raise Failed(f"history() under {fault.value} raised {error!r}, not Unavailable") from error
         finally:
             await bench.harness.clear()
-        await bench.clock.sleep(0.6)
+        await bench.quiet(0.6)
 
 
 async def _expect_past(bench: Bench, items: list[object], sorts: list[Sort], what: str) -> None:
@@ -225,7 +225,7 @@ async def one_object(bench: Bench) -> None:
         sorts = await assorted(bench)
         await at_rest(bench)
         opened = await all_open(bench)
-        await bench.clock.sleep(1)
+        await bench.quiet(1)
     if isinstance(bench.adapter, History):
         await all_past(bench)
     owner: dict[object, Sort] = {}

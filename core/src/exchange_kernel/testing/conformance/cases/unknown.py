@@ -245,9 +245,9 @@ async def watermark_first(bench: Bench) -> None:
         for slow in range(await _reads(bench)):
             stray = await astray(bench, bench.harness.resting(2), ms)
             await bench.clock.sleep(max(0, ms - 40) / 1000)
-            await bench.harness.inject(Fault.SLOW, ms=SLOW_MS, after=slow)
+            await bench.harness.inject(Fault.SLOW, ms=bench.short(SLOW_MS), after=slow)
             await look_once(bench, stray)
-            await bench.clock.sleep(1)
+            await bench.quiet(1)
             await bench.harness.clear()
             await judge(bench, [stray])
 

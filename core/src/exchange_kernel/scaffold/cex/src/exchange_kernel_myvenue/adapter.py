@@ -256,6 +256,8 @@ class MyVenueAdapter:
                     seen = max(seen, message["t"])
                     if "order" in message:
                         yield VenueEvent(message["t"], None, reports.order(message["order"]))
+                    elif "bust" in message:
+                        yield VenueEvent(message["t"], None, reports.voided(message["bust"]))
                     elif "balances" in message:
                         found = reports.balances(message["balances"])
                         at = Watermark(venue_ms=message["t"])
@@ -293,8 +295,9 @@ class MyVenueAdapter:
         code = reply.get("code")
         if code is None:
             return
-        if code == "RATE":
-            raise RateLimited(reply["retry"] - self._offset + max(self._error, 0), "account")
+        if code in ("RATE", "BANNED"):
+            retry_at = reply["retry"] - self._offset + max(self._error, 0)
+            raise RateLimited(retry_at, "account", banned=code == "BANNED")
         if code == "TIMESTAMP":
             self._error = -1
         verdict = reports.VERDICTS.get(code)

@@ -36,7 +36,7 @@ CHANGES = frozenset(
     }
 )
 # Reads of this venue never lag: as long ago as they ever do is now.
-READS = frozenset({Fault.READ_FAILS, Fault.READ_GARBLED, Fault.READ_LAGS})
+READS = frozenset({Fault.READ_FAILS, Fault.READ_GARBLED, Fault.READ_LIMITED, Fault.READ_LAGS})
 STREAM = frozenset(
     {
         Fault.STREAM_CUT,
@@ -53,7 +53,7 @@ class MyVenueHarness(Harness):
 
     venue, kind, symbol = "myvenue", "cex", "BTC/USD"
     secrets: Mapping[str, str] = {"secret": SECRETS["main"]}
-    faults = CHANGES | READS | STREAM | {Fault.SLOW}
+    faults = CHANGES | READS | STREAM | {Fault.SLOW, Fault.BANNED}
 
     def __init__(self) -> None:
         self._loop = VirtualLoop()
@@ -122,6 +122,10 @@ class MyVenueHarness(Harness):
     async def fill(self, order: TruthOrder, base: Decimal) -> None:
         mine = next(each for each in self._exchange.orders if VenueId("order", str(each.number)) in order.ids)
         self._exchange.trade(mine, base, mine.limit, maker=True)
+
+    async def correct(self, order: TruthOrder, base: Decimal) -> None:
+        mine = next(each for each in self._exchange.orders if VenueId("order", str(each.number)) in order.ids)
+        self._exchange.correct(mine, base)
 
     async def liquidity(self, base: Decimal) -> None:
         self._exchange.depth = base

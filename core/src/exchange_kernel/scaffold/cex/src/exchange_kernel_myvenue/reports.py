@@ -23,7 +23,7 @@ from exchange_kernel.schema import (
     SymbolMetadata,
     TickSpacing,
 )
-from exchange_kernel.venue import Balance, Cost, Executed, Fill, Key, OrderReport, VenueId, VenueStatus, Why
+from exchange_kernel.venue import Balance, Cost, Executed, Fill, FillVoided, Key, OrderReport, VenueId, VenueStatus, Why
 
 NATIVE = (
     "limit",
@@ -120,9 +120,18 @@ def balances(rows: Sequence[Sequence[str]]) -> tuple[Balance, ...]:
     return tuple(Balance(asset, Decimal(free) + Decimal(held), Decimal(free)) for asset, free, held in rows)
 
 
-def _fill(trade: Mapping[str, Any], of: VenueId, view: Mapping[str, Any]) -> Fill:
+def voided(bust: Mapping[str, Any]) -> FillVoided:
+    """A trade the venue has taken back."""
+    return FillVoided(_trade_id(bust), bust["revision"], Why.OTHER)
+
+
+def _trade_id(trade: Mapping[str, Any], symbol: str = "") -> str:
     # Trade ids of most venues count per symbol, so the symbol is part of ours.
-    name, base, price = f"{view['symbol']}/{trade['id']}", Decimal(trade["base"]), Decimal(trade["price"])
+    return f"{symbol or trade['symbol']}/{trade['id']}"
+
+
+def _fill(trade: Mapping[str, Any], of: VenueId, view: Mapping[str, Any]) -> Fill:
+    name, base, price = _trade_id(trade, view["symbol"]), Decimal(trade["base"]), Decimal(trade["price"])
     quote = view["symbol"].partition("/")[2]
     return Fill(
         id=name,
@@ -133,4 +142,5 @@ def _fill(trade: Mapping[str, Any], of: VenueId, view: Mapping[str, Any]) -> Fil
         at=trade["at"],
         fees=(Cost(f"{name}/fee", quote, Decimal(trade["fee"])),),
         maker=trade["maker"],
+        revision=trade["revision"],
     )

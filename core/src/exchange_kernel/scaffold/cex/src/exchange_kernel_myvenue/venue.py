@@ -209,11 +209,35 @@ class Exchange:
         self._trades += 1
         fee = str(quote * FEE)
         order.trades.append(
-            {"id": self._trades, "base": str(base), "price": str(price), "fee": fee, "at": now, "maker": maker}
+            {
+                "id": self._trades,
+                "base": str(base),
+                "price": str(price),
+                "fee": fee,
+                "at": now,
+                "maker": maker,
+                "revision": 0,
+            }
         )
         order.filled, order.spent = order.filled + base, order.spent + quote
         order.status = "filled" if order.filled == order.amount else order.status
         self._tell(order)
+
+    def correct(self, order: Order, base: Decimal) -> None:
+        """Restate the last trade of an order that is over: it was for ``base``; 0 takes it back."""
+        account, trade = self.accounts[order.account], order.trades[-1]
+        less = Decimal(trade["base"]) - base
+        quote, more = less * Decimal(trade["price"]), 1 if order.side == "BUY" else -1
+        account.free["USD"] += more * quote + quote * FEE
+        account.free["BTC"] -= more * less
+        order.filled, order.spent = order.filled - less, order.spent - quote
+        revision, fee = trade["revision"] + 1, str(Decimal(trade["fee"]) - quote * FEE)
+        if base:
+            order.trades = [*order.trades[:-1], {**trade, "base": str(base), "fee": fee, "revision": revision}]
+            self._tell(order)
+        else:
+            order.trades = order.trades[:-1]
+            self._tell(order, {"bust": {"symbol": MARKET["symbol"], "id": trade["id"], "revision": revision}})
 
     def close(self, order: Order, status: str) -> None:
         """End an open order: ``cancelled`` or ``expired``."""
@@ -226,10 +250,10 @@ class Exchange:
     def _hold(self, side: str, amount: Decimal, limit: Decimal) -> tuple[str, Decimal]:
         return ("USD", amount * limit * (1 + FEE)) if side == "BUY" else ("BTC", amount)
 
-    def _tell(self, order: Order) -> None:
+    def _tell(self, order: Order, *more: dict[str, Any]) -> None:
         order.updated, order.version = self.clock(), order.version + 1
         account = self.accounts[order.account]
-        for news in ({"order": order.view()}, self._do_account({}, account, 0)):
+        for news in (*more, {"order": order.view()}, self._do_account({}, account, 0)):
             account.events += 1
             message = json.dumps({"t": self.clock(), "n": account.events, **news}).encode()
             for name, hear in list(self.listeners):

@@ -82,8 +82,10 @@ class Wire:
         if kind == "late":
             asyncio.get_running_loop().call_later(ms / 1000, self._arrive, data, change)
             raise ConnectionError("the connection broke")
-        if kind in ("rate_limit", "read_limited"):
-            return self._refuse("RATE", "too many requests", change, retry=exchange.clock() + ms)
+        if kind in ("rate_limit", "read_limited", "banned"):
+            return self._refuse(
+                "BANNED" if kind == "banned" else "RATE", "too many requests", change, retry=exchange.clock() + ms
+            )
         if kind in ("unavailable", "read_fails"):
             return self._refuse("SERVER", "internal error", change)
         answer = self._arrive(data, change)

@@ -5,6 +5,7 @@ The rules are those of the venue contract (docs/venue-contract.md of Exchange Ke
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
@@ -70,8 +71,10 @@ CODEC = "myvenue/1"
 the old one: tickets outlive upgrades."""
 RAISE = Decimal("1.25")
 """By how much a transaction that takes the place of another outbids it; the chain asks for a tenth."""
-NOT_TAKEN = frozenset({"AUTH", "FUNDS", "NUMBER_TOO_HIGH", "UNDERPRICED", "RATE"})
+NOT_TAKEN = frozenset({"AUTH", "FUNDS", "NUMBER_TOO_HIGH", "UNDERPRICED", "RATE", "BANNED"})
 """A node's refusals. None is a verdict: the bytes stay valid, and another node may have taken them (R10)."""
+ANSWER_S = 5.0
+"""How long a read may take."""
 CLOSED = "the adapter is not open"
 
 
@@ -150,7 +153,8 @@ class MyVenueAdapter:
                 }
                 return self._seal("order", key, prep, fields, exact.outlay)
             case Cancel(key, ref):
-                return self._seal("cancel", key, prep, {"of": ref.key.hex()})
+                named = next((vid.value for vid in ref.ids if vid.kind == "order"), ref.key.hex())
+                return self._seal("cancel", key, prep, {"of": named})
             case Burn(key, slot) if slot.scope == self._identity:
                 return self._seal("burn", key, revised(prep, take=lambda _: slot), {})
             case Amend(_, ref, spec):
@@ -268,6 +272,8 @@ class MyVenueAdapter:
             if after is None:
                 yield VenueEvent(reply["t"], None, Gap(seen, None, "subscribed"))
             else:
+                for trade in reply["voided"]:
+                    yield VenueEvent(reply["t"], None, reports.voided(trade))
                 for view in reply["orders"]:
                     yield VenueEvent(reply["t"], None, reports.order(view, reply))
             if reply["balances"] != rows:
@@ -282,16 +288,17 @@ class MyVenueAdapter:
         """One read; each also measures the node's clock. Raises Unavailable, RateLimited, NotAuthorized."""
         if not self._open:
             raise Unavailable(CLOSED)
-        before = self._ctx.clock()
+        before, request = self._ctx.clock(), sign({"op": op, "account": self._address, **fields}, self._secret)
         try:
-            reply = _decoded(await self._wire.call(sign({"op": op, "account": self._address, **fields}, self._secret)))
-        except ConnectionError as error:
+            async with asyncio.timeout(ANSWER_S):  # a node that hangs looks like one that has no news
+                reply = _decoded(await self._wire.call(request))
+        except (ConnectionError, TimeoutError) as error:
             raise Unavailable(f"{op}: {error}") from None
         if reply is None:
             raise Unavailable(f"{op}: the answer is not whole")
         code, text = reply.get("code"), str(reply.get("message", ""))
-        if code == "RATE":
-            raise RateLimited(reply["retry"] - self._offset + self._error, "account")
+        if code in ("RATE", "BANNED"):
+            raise RateLimited(reply["retry"] - self._offset + self._error, "account", banned=code == "BANNED")
         if code is not None:
             raise (NotAuthorized if code == "AUTH" else Unavailable)(text, code=code)
         after = self._ctx.clock()

@@ -37,8 +37,7 @@ CHANGES = frozenset(
     }
 )
 # Reads of this venue never lag: as long ago as they ever do is now.
-READS = frozenset({Fault.READ_FAILS, Fault.READ_GARBLED, Fault.READ_LAGS})
-# None of the stream's: it asks at every block what changed, and has no connection of its own that could fail.
+READS = frozenset({Fault.READ_FAILS, Fault.READ_GARBLED, Fault.READ_LIMITED, Fault.READ_LAGS})
 
 
 class MyVenueHarness(Harness):
@@ -46,7 +45,8 @@ class MyVenueHarness(Harness):
 
     venue, kind, symbol = "myvenue", "dex", "BTC/USD"
     secrets: Mapping[str, str] = {"secret": SECRETS["main"]}
-    faults = CHANGES | READS | {Fault.SLOW}
+    faults = CHANGES | READS | {Fault.SLOW, Fault.BANNED}
+    polled = True
 
     def __init__(self) -> None:
         self._loop = VirtualLoop()
@@ -114,6 +114,12 @@ class MyVenueHarness(Harness):
         chain.advance()
         mine = next(each for each in chain.orders.values() if VenueId("order", each.key) in order.ids)
         chain.trade(mine, base, mine.limit, f"0xtaker{len(mine.trades)}{mine.key}")
+
+    async def correct(self, order: TruthOrder, base: Decimal) -> None:
+        chain = self._chain
+        chain.advance()
+        mine = next(each for each in chain.orders.values() if VenueId("order", each.key) in order.ids)
+        chain.correct(mine, base)
 
     async def liquidity(self, base: Decimal) -> None:
         self._chain.depth = base

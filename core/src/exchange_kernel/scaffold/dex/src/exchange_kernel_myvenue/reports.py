@@ -20,6 +20,7 @@ from exchange_kernel.venue import (
     Cost,
     Executed,
     Fill,
+    FillVoided,
     Key,
     OrderReport,
     StepReport,
@@ -69,7 +70,7 @@ def market(view: Mapping[str, Any]) -> SymbolMetadata:
 def order(view: Mapping[str, Any], head: Mapping[str, Any]) -> OrderReport:
     """One order of the contract, as a node at ``head`` shows it."""
     named, status, final = _named(view["key"]), _STATUS[view["status"]], head["final"]
-    fills = tuple(_fill(trade, number, named, view, final) for number, trade in enumerate(view["trades"]))
+    fills = tuple(_fill(trade, named, final) for trade in view["trades"])
     return OrderReport(
         id=named,
         symbol=view["symbol"],
@@ -87,7 +88,7 @@ def order(view: Mapping[str, Any], head: Mapping[str, Any]) -> OrderReport:
         fills_complete=True,
         costs=tuple(_cost(tx, fee) for tx, fee in view["costs"]),
         final=view["closed"] is not None and view["closed"] <= final,
-        version=head["height"] * _REPORTS_PER_BLOCK + len(view["costs"]) + len(fills),
+        version=head["height"] * _REPORTS_PER_BLOCK + len(view["costs"]) + view["steps"],
     )
 
 
@@ -155,11 +156,20 @@ def _unplaced(view: Mapping[str, Any], status: VenueStatus, at: int, why: Why, *
     )
 
 
-def _fill(trade: Mapping[str, Any], number: int, of: VenueId, view: Mapping[str, Any], final: int) -> Fill:
-    base, price = Decimal(trade["base"]), Decimal(trade["price"])
+def voided(trade: Mapping[str, Any]) -> FillVoided:
+    """A trade that is not there any more, since its block was made anew."""
+    return FillVoided(_trade_id(trade), trade["revision"], Why.OTHER)
+
+
+def _trade_id(trade: Mapping[str, Any]) -> str:
     # Transaction and ordinal in it: a log index would change when the block is made anew (rule 12).
-    name = f"{trade['tx']}/{number}"
-    return Fill(name, of, base, base * price, price, trade["at"], final=trade["height"] <= final)
+    return f"{trade['tx']}/{trade['number']}"
+
+
+def _fill(trade: Mapping[str, Any], of: VenueId, final: int) -> Fill:
+    base, price, settled = Decimal(trade["base"]), Decimal(trade["price"]), trade["height"] <= final
+    name, revision = _trade_id(trade), trade["revision"]
+    return Fill(name, of, base, base * price, price, trade["at"], revision=revision, final=settled)
 
 
 def _sum(fills: Iterable[Fill]) -> Executed:

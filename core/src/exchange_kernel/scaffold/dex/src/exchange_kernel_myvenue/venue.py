@@ -64,6 +64,9 @@ class Order:
     changed: int = 0
     trades: list[dict[str, Any]] = field(default_factory=list)
     costs: list[tuple[str, str]] = field(default_factory=list)
+    voided: list[dict[str, Any]] = field(default_factory=list)
+    steps: int = 0
+    """How often its trades have changed."""
 
     @property
     def filled(self) -> Decimal:
@@ -197,8 +200,10 @@ class Chain:
 
     def _do_changed(self, request: Mapping[str, Any], account: Account) -> dict[str, Any]:
         mine = [order for (owner, _), order in self.orders.items() if owner == request["account"]]
-        fresh = [self._view(order) for order in mine if order.changed > request["after"]]
-        return {"orders": fresh, **self._do_account(request, account)}
+        fresh = [order for order in mine if order.changed > request["after"]]
+        voided = [each for order in fresh for each in order.voided if each["height"] > request["after"]]
+        views = [self._view(order) for order in fresh]
+        return {"orders": views, "voided": voided, **self._do_account(request, account)}
 
     def _pending(self, address: str) -> list[dict[str, Any]]:
         pool = [(tx, request) for (owner, _), (tx, request) in self._pool.items() if owner == address]
@@ -217,6 +222,7 @@ class Chain:
             "updated": self.genesis + order.changed * BLOCK_MS,
             "trades": order.trades,
             "costs": order.costs,
+            "steps": order.steps,
         }
 
     # blocks -----------------------------------------------------------------------------------------------------
@@ -287,10 +293,23 @@ class Chain:
         else:
             account.free["USD"] += quote
         at = self.genesis + self.height * BLOCK_MS
-        order.trades.append({"tx": tx, "base": str(base), "price": str(price), "at": at, "height": self.height})
-        order.changed = self.height
+        trade = {"tx": tx, "number": len(order.trades), "base": str(base), "price": str(price), "at": at, "revision": 0}
+        order.trades.append({**trade, "height": self.height})
+        order.changed, order.steps = self.height, order.steps + 1
         if order.filled == order.amount:
             order.status, order.closed = "filled", self.height
+
+    def correct(self, order: Order, base: Decimal) -> None:
+        """The newest blocks are made anew: in them the last trade of a finished order is for ``base``; 0: is none."""
+        account, trade = self.accounts[order.owner], order.trades[-1]
+        less, more = Decimal(trade["base"]) - base, 1 if order.side == "BUY" else -1
+        account.free["USD"] += more * less * Decimal(trade["price"])
+        account.free["BTC"] -= more * less
+        anew = {**trade, "base": str(base), "revision": trade["revision"] + 1, "height": self.height}
+        order.trades = [*order.trades[:-1], *([anew] if base else [])]
+        if not base:
+            order.voided.append(anew)
+        order.changed, order.steps = self.height, order.steps + 1
 
 
 def _escrow(side: str, amount: Decimal, limit: Decimal) -> tuple[str, Decimal]:

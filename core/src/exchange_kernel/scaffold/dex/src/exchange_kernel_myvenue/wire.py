@@ -79,9 +79,11 @@ class Wire:
         if kind in ("unavailable", "read_fails"):
             self._count(change)
             return self._refusal("SERVER", "internal error")
-        if kind in ("rate_limit", "read_limited"):
+        if kind in ("rate_limit", "read_limited", "banned"):
             self._count(change)
-            return self._refusal("RATE", "too many requests", retry=chain.clock() + ms)
+            return self._refusal(
+                "BANNED" if kind == "banned" else "RATE", "too many requests", retry=chain.clock() + ms
+            )
         answer = self._arrive(data, change)
         if kind == "answer_lost":
             raise ConnectionError("the connection broke")

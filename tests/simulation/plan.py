@@ -116,7 +116,7 @@ def accent(seed: int) -> dict[str, Any]:
         return OVERTAKEN
     if kind < 0.22:
         return FORGETFUL
-    if kind < 0.30:
+    if kind < 0.40:
         fence = rng.choice([fence for fence in FENCES if fence != "none"])
         return {"fence": fence, "settings": {"enable": rng.choice(("mode", "allowance"))}, "intents": (3, 6)}
     return {}

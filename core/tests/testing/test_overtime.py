@@ -38,7 +38,7 @@ def test_a_clock_that_stands_still_ends_the_case(
         async with asyncio.timeout(300):
             await asyncio.create_task(spin())
 
-    with pytest.raises(Blocked, match=spin.__name__), never_longer(60, loop.time):
+    with pytest.raises(Blocked, match=r"\.py:\d+ in "), never_longer(60, loop.time):
         loop.run_until_complete(limited())
     left = asyncio.all_tasks(loop)
     for task in left:

@@ -25,7 +25,7 @@ from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.facts import gather
 from exchange_kernel.reconcile.looking import look
 from exchange_kernel.reconcile.numbers import Numbers
-from exchange_kernel.reconcile.outcome import take
+from exchange_kernel.reconcile.outcome import Reported, take
 from exchange_kernel.reconcile.prerequisites import Prerequisites
 from exchange_kernel.reconcile.sending import Sender
 from exchange_kernel.reconcile.session import Session
@@ -100,6 +100,9 @@ class Reconciler:
         items = self.session.inbox.get(intent_id, ())
         for item in items[draft.taken :]:
             take(draft, item, self.session.opened)
+            watch = self.session.watches.get(intent_id) if isinstance(item, Reported) else None
+            if watch is not None and watch.looks:
+                watch.shown()
         draft.taken = len(items)
         return draft.taken
 

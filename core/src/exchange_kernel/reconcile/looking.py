@@ -42,9 +42,7 @@ async def look(session: Session, record: Record, n: int) -> None:
     now = session.clock.now_ms()
     watch.query_at = now + session.backoff_ms(watch.asked)
     if isinstance(answer, Found):
-        watch.looks.clear()
-        watch.missing = None
-        watch.snapshot_since = watch.history_since = False
+        watch.shown()
         items = session.inbox.setdefault(intent_id, [])
         orders = [r for r in answer.reports if isinstance(r, OrderReport)]
         items.extend(Reported(n, report, "lookup") for report in orders)

@@ -70,6 +70,12 @@ class Watch:
     snapshot_since: bool = False
     history_since: bool = False
 
+    def shown(self) -> None:
+        """The order was shown: looks that did not show it before prove nothing any more (R16)."""
+        self.looks.clear()
+        self.missing = None
+        self.snapshot_since = self.history_since = False
+
 
 @dataclass(slots=True)
 class Known:

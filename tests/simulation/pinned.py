@@ -32,6 +32,9 @@ PAST = (
     20814,
     377,
     1240,
+    485,
+    1388,
+    1551,
 )
 """Schedules that once violated something."""
 

@@ -42,6 +42,7 @@ class Prerequisites:
         self._lock = asyncio.Lock()
         self._waiting: dict[str, Needs] = {}
         self._reserved: dict[str, Needs] = {}
+        self._reserved_at: dict[str, int] = {}
         self._newest: dict[str, str] = {}
         self._done: dict[str, tuple[Record, float]] = {}
         session.on_record = self._noted
@@ -77,9 +78,12 @@ class Prerequisites:
                     out[name] = EXACT.add(out[name], taken[name])
         return out
 
-    def reserve(self, intent_id: str, needs: Needs) -> None:
-        """This intent's next ticket will use that much: nobody else may count on it from here on."""
+    def reserve(self, record: Record, needs: Needs) -> None:
+        """The next ticket of this intent will use that much: nobody else may count on it from here on, until a newer
+        record than this says what it uses."""
+        intent_id = record.intent.intent_id
         if needs:
+            self._reserved_at[intent_id] = record.intent.version
             before = (self._session.uses or {}).get(intent_id, {})
             self._reserved[intent_id] = {
                 name: max(needs.get(name, ZERO), before.get(name, ZERO)) for name in needs.keys() | before.keys()
@@ -89,10 +93,13 @@ class Prerequisites:
     def release(self, intent_id: str) -> None:
         """Its commit failed for certain: what its record says holds. (Else the record itself will say so.)"""
         self._reserved.pop(intent_id, None)
+        self._reserved_at.pop(intent_id, None)
 
     def _noted(self, record: Record) -> None:
         intent_id = record.intent.intent_id
-        self._reserved.pop(intent_id, None)
+        if record.intent.version > self._reserved_at.get(intent_id, 0):
+            self._reserved.pop(intent_id, None)
+            self._reserved_at.pop(intent_id, None)
         over = record.progress.status.terminal
         if over:
             self._waiting.pop(intent_id, None)
@@ -156,9 +163,10 @@ class Prerequisites:
             return Standing(refused=f"needs {name} first, and that was refused: {step.progress.reason}")
         return Standing(waits=f"needs {name} first")
 
-    async def ensure(self, record: Record, needs: NeedsFirst, mine: Needs, asked_at: float) -> str:
-        """The step under way for this need, begun if there is none; its intent id. ``mine``: what the asking command
-        uses; ``asked_at``: monotonic seconds when it began to ask, for its answer may be that old.
+    async def ensure(self, record: Record, needs: NeedsFirst, mine: Needs, in_use: Needs, asked_at: float) -> str:
+        """The step under way for this need, begun if there is none; its intent id, or "" where what is in use has
+        changed, and the answer may be another by now. ``mine``: what the asking command uses; ``in_use``: what others
+        did when it asked; ``asked_at``: monotonic seconds when it began to ask, for its answer may be that old.
         Raises StoreError, Fenced."""
         session, intent_id = self._session, record.intent.intent_id
         self._waiting[intent_id] = {needs.name: mine.get(needs.name, ZERO)}
@@ -168,6 +176,8 @@ class Prerequisites:
                     self._newest[needs.name] = row.intent_id
                     return row.intent_id
             await self._find_done(record, needs.name)
+            if self.used(intent_id, in_use) != in_use:
+                return ""
             total = await self._target(needs.name)
             done, at = self._done.get(needs.name, (None, 0.0))
             fresh = asked_at - at < session.opened.read_lag / 1000 + SETTLING

@@ -86,11 +86,11 @@ class Sender:
             except Exception as error:  # noqa: BLE001 - whatever an adapter raises, nothing was sent: say so and try later
                 return await self._not_prepared(draft, consumed, error, creating)
             if not isinstance(prepared, Ticket):
-                return await self._postponed(draft, consumed, prepared, needs, asked_at)
+                return await self._postponed(draft, consumed, prepared, needs, in_use, asked_at)
             if self._prerequisites.used(intent_id, needs) != in_use:
                 watch.not_before = now + 1  # somebody took of it meanwhile: ask again, by what is left
                 return draft
-            self._prerequisites.reserve(intent_id, needs)
+            self._prerequisites.reserve(draft.before, needs)
             row = enter_row(prepared, now)
             draft.put_ticket(row)
             draft.progress(next_due=now + int(session.settings.first_look * 1000))
@@ -138,7 +138,9 @@ class Sender:
             draft.progress(amend_refused=draft.record.intent.generation)
         return await self._commit(draft, consumed)
 
-    async def _postponed(self, draft: Draft, consumed: int, answer: Prepared, needs: Needs, at: float) -> Draft:
+    async def _postponed(
+        self, draft: Draft, consumed: int, answer: Prepared, needs: Needs, in_use: Needs, asked_at: float
+    ) -> Draft:
         session = self.session
         watch = session.watch(draft.record.intent.intent_id)
         if isinstance(answer, NotNow):
@@ -146,10 +148,10 @@ class Sender:
             draft.condition(Condition("Degraded", "NotNow", answer.why[:200], draft.now))
             return await self._commit(draft, consumed)
         assert isinstance(answer, NeedsFirst)
-        return await self._needs_first(draft, consumed, answer, needs, at)
+        return await self._needs_first(draft, consumed, answer, needs, in_use, asked_at)
 
     async def _needs_first(
-        self, draft: Draft, consumed: int, answer: NeedsFirst, needs: Needs, asked_at: float
+        self, draft: Draft, consumed: int, answer: NeedsFirst, needs: Needs, in_use: Needs, asked_at: float
     ) -> Draft:
         """Something else must be allowed first (R28): it is run as a step, once, and this waits for it and says so."""
         session, record = self.session, draft.record
@@ -163,9 +165,12 @@ class Sender:
                 draft.condition(Condition("AmendRejected", "NeedsFirst", refused[:200], draft.now))
                 return await self._commit(draft, consumed)
         try:
-            step = await self._prerequisites.ensure(record, answer, needs, asked_at)
+            step = await self._prerequisites.ensure(record, answer, needs, in_use, asked_at)
         except AccountHalted as error:
             return self._not_admitted(draft.before, error)
+        if not step:
+            watch.not_before = watch.cancel_at = session.clock.now_ms() + 1
+            return draft
         watch.failures += 1
         draft.condition(waiting(record, answer, step, draft.now))
         return await self._commit(draft, consumed)

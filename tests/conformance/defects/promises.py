@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     FOREVER,
+    AccountSnapshot,
     Ack,
     Context,
     Lookup,
@@ -228,3 +230,30 @@ class PagesWithoutEnd(PaperAdapter):
     async def open_orders(self, page: str | None) -> Snapshot:
         snapshot = await super().open_orders(page)
         return revised(snapshot, next=snapshot.next or "0")
+
+
+@defect("TURN-01", fence="time_window")
+class SleepsInSubmit(PaperAdapter):
+    """A client that blocks is called in the event loop."""
+
+    async def submit(self, ticket: Ticket) -> Ack:
+        time.sleep(0.6)  # noqa: ASYNC251 - the mistake
+        return await super().submit(ticket)
+
+
+@defect("TURN-01", fence="permanent_key")
+class SleepsInAccount(PaperAdapter):
+    """Balances are read with a client that blocks."""
+
+    async def account(self) -> AccountSnapshot:
+        time.sleep(0.6)  # noqa: ASYNC251 - the mistake
+        return await super().account()
+
+
+@defect("TURN-01", fence="none")
+class SleepsInCheck(PaperAdapter):
+    """An order is checked against a file, slowly, each time."""
+
+    def check(self, spec: Spec, was: Spec | None = None) -> Preview:
+        time.sleep(0.6)
+        return super().check(spec, was)

@@ -7,12 +7,12 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["Blocked", "never_longer", "waits_at"]
+__all__ = ["Blocked", "longest_turn", "never_longer", "waits_at"]
 
 STANDSTILL_S = 30.0
 """How long, in real time, a case's own clock may stand still."""
@@ -60,6 +60,42 @@ def never_longer(seconds: float, now: Callable[[], float] = time.perf_counter) -
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+async def longest_turn(work: Awaitable[Any]) -> float:
+    """Await it; the longest time, in real seconds, for which it kept the loop at once. Raises what it raises."""
+    turns = _Turns(work)
+    await turns
+    return turns.longest
+
+
+class _Turns:
+    """An awaitable that times each turn of another."""
+
+    def __init__(self, work: Awaitable[Any]) -> None:
+        self._work = work
+        self.longest = 0.0
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        inner = self._work.__await__()
+        answer: Any = None
+        error: BaseException | None = None
+        while True:
+            began = time.perf_counter()
+            try:
+                if error is not None:
+                    asked = inner.throw(error)
+                else:
+                    asked = inner.send(answer) if answer is not None else next(inner)
+            except StopIteration as ended:
+                return ended.value
+            finally:
+                self.longest = max(self.longest, time.perf_counter() - began)
+            error = None
+            try:
+                answer = yield asked
+            except BaseException as caught:  # noqa: BLE001 - a cancellation, for instance: it is the inner one's
+                error = caught
 
 
 def waits_at(task: asyncio.Task[Any], others: Iterable[asyncio.Task[Any]] = ()) -> str:

@@ -17,6 +17,7 @@ Check = Callable[["Bench"], Awaitable[None]]
 
 GROUPS = (
     "lifecycle",
+    "turns",
     "metadata",
     "precision",
     "idempotency",

@@ -1,1 +1,1 @@
-"""Uniswap v2, v3 and v4: between an order and calldata, and between a receipt and fills."""
+"""Uniswap for Exchange Kernel: orders become swaps of v2, v3 and v4 pools, or range orders of v3."""

@@ -1,0 +1,174 @@
+"""The stream of an account: what each new block did to it, what a reorganisation took back, and what became final."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from exchange_kernel.errors import RateLimited, Unavailable
+from exchange_kernel.value import revised
+from exchange_kernel.venue import (
+    AccountSnapshot,
+    Executed,
+    FillVoided,
+    Gap,
+    Ms,
+    OrderReport,
+    VenueEvent,
+    Watermark,
+    Why,
+)
+from exchange_kernel_evm import reports
+from exchange_kernel_evm.answers import NodeError
+from exchange_kernel_evm.endpoint import Request
+from exchange_kernel_evm.finality import Branch, Mined
+from exchange_kernel_evm.heads import Heads
+from exchange_kernel_evm.ledger import Ledger, State
+from exchange_kernel_evm.lookups import Lookups, unsigned_of
+from exchange_kernel_evm.rpc import Block
+from exchange_kernel_evm.transactions import Unsigned, key_of
+from exchange_kernel_evm.venue import OnChainVenue, Outcome, Terms
+
+__all__ = ["Follow"]
+
+MAX_CATCH_UP = 64
+"""Blocks that are followed one by one; after a longer silence the kernel looks instead (a Gap)."""
+
+
+@dataclass(slots=True)
+class _Tracked:
+    """A transaction of ours in a block that is not final yet."""
+
+    tx: Unsigned
+    terms: Terms
+    outcome: Outcome
+    mined: Mined
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the stream knows while it runs. All of it can be read again: it is here to see what changed."""
+
+    branch: Branch = field(default_factory=Branch)
+    tracked: dict[str, _Tracked] = field(default_factory=dict)
+    next: int = -1
+    seen: Ms = 0
+
+
+class Follow:
+    """The events of one account. ``balances``: the account as it is; ``alive``: False ends the stream."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        lookups: Lookups,
+        venue: OnChainVenue,
+        heads: Heads,
+        alive: Callable[[], bool],
+        balances: Callable[[], Any],
+    ) -> None:
+        self._ledger, self._lookups, self._venue, self._heads = ledger, lookups, venue, heads
+        self._alive, self._balances = alive, balances
+
+    async def events(self) -> AsyncIterator[VenueEvent]:
+        """``Gap`` first, then what happens; ``Gap`` again whenever something may have been missed."""
+        known, rows, begun = _Known(), None, False
+        while self._alive():
+            try:
+                state = await self._ledger.state()
+                if not begun or (known.branch.head and state.head.number - known.branch.head.number > MAX_CATCH_UP):
+                    why = "blocks were missed" if begun else "subscribed"
+                    known, begun = _Known(seen=known.seen), True
+                    known.branch.add([state.head])
+                    known.next = state.next
+                    yield VenueEvent(state.head.time, None, Gap(known.seen, None, why))
+                elif known.branch.head is None or state.head.hash != known.branch.head.hash:
+                    async for body in self._advance(known, state):
+                        yield VenueEvent(state.head.time, None, body)
+                known.seen = state.head.time
+                snapshot: AccountSnapshot = await self._balances()
+                if snapshot.balances != rows:
+                    rows = snapshot.balances
+                    yield VenueEvent(state.head.time, None, revised(snapshot, complete=False))
+            except (Unavailable, RateLimited, NodeError) as error:
+                begun = False
+                yield VenueEvent(known.seen, None, Gap(known.seen, None, str(error)))
+            await self._heads.wait()
+
+    async def _advance(self, known: _Known, state: State) -> AsyncIterator[Any]:
+        line = await self._line(known, state.head)
+        step = known.branch.add(line)
+        if step.gap is not None:
+            raise Unavailable(f"the blocks from {step.gap} on are not a line")
+        seen = state.seen(self._ledger.chain.native)
+        for block in step.gone:
+            for tx_hash in [h for h, each in known.tracked.items() if each.mined.block_hash == block.hash]:
+                gone = known.tracked.pop(tx_hash)
+                for body in self._voided(gone, state):
+                    yield body
+        if step.gone or state.next != known.next:
+            for block in step.fresh:
+                async for report in self._block(known, block, state):
+                    yield report
+        known.next = state.next
+        for tx_hash, each in list(known.tracked.items()):
+            if each.mined.block <= state.final.number:
+                del known.tracked[tx_hash]
+                yield self._report(each, state)
+        yield Watermark(ledger_ms=state.final.time, height=seen.final)
+
+    async def _line(self, known: _Known, head: Block) -> list[Block]:
+        """The blocks from the newest common one to the head, oldest first."""
+        line, newest = [head], known.branch.head
+        while newest is not None and not known.branch.has(line[0].parent) and line[0].number > 0:
+            if len(line) > MAX_CATCH_UP + known.branch.kept:
+                break
+            _, (row,) = await self._ledger.rpc.read([("eth_getBlockByHash", (line[0].parent, False))])
+            if row is None or isinstance(row, NodeError):
+                raise Unavailable(f"the parent of block {line[0].number} is not known")
+            line.insert(0, Block.of(row))
+            if line[0].number <= known.branch.oldest:
+                break
+        return line
+
+    async def _block(self, known: _Known, block: Block, state: State) -> AsyncIterator[OrderReport]:
+        row = await self._ledger.block_with(block.number)
+        if row["hash"] != block.hash:
+            raise Unavailable(f"block {block.number} changed while it was read")
+        mine = [tx for tx in row["transactions"] if str(tx["from"]).lower() == self._ledger.address.lower()]
+        requests: list[Request] = [("eth_getTransactionReceipt", (tx["hash"],)) for tx in mine]
+        if not requests:
+            return
+        _, receipts = await self._ledger.rpc.read(requests)
+        mined = await self._ledger.mined(receipts)
+        for tx in mine:
+            at = mined.get(str(tx["hash"]).lower())
+            if at is None or at.block_hash != block.hash:
+                raise Unavailable(f"block {block.number} changed while it was read")
+            tracked = await self._tracked(tx, at)
+            if tracked is not None:
+                known.tracked[at.hash] = tracked
+                yield self._report(tracked, state)
+
+    async def _tracked(self, row: Mapping[str, Any], mined: Mined) -> _Tracked | None:
+        tx = unsigned_of(row)
+        terms = self._venue.terms(tx)
+        if terms is None:
+            return None
+        return _Tracked(tx, terms, await self._lookups.outcome(terms, mined), mined)
+
+    def _report(self, each: _Tracked, state: State) -> OrderReport:
+        seen = state.seen(self._ledger.chain.native)
+        return reports.order(key_of(each.tx.data), each.tx.nonce, (), each.terms, each.mined, each.outcome, seen)
+
+    def _voided(self, gone: _Tracked, state: State) -> list[FillVoided | OrderReport]:
+        """Its fills never were; its bytes stay valid, and whoever sends them again does the same order."""
+        fills = range(len(gone.outcome.trades))
+        out: list[FillVoided | OrderReport] = [
+            FillVoided(reports.fill_id(gone.mined, n), gone.mined.block, Why.OTHER) for n in fills
+        ]
+        seen = state.seen(self._ledger.chain.native)
+        key, nonce = key_of(gone.tx.data), gone.tx.nonce
+        back = reports.pending(key, nonce, [gone.mined.hash], gone.terms, seen)
+        return [*out, revised(back, text="a reorganisation took its block", tentative=Executed())]

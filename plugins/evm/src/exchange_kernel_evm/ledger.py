@@ -1,0 +1,195 @@
+"""The account's view of its chain: how far it is final, which numbers are used, what is in a block and what waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from exchange_kernel.errors import Unavailable
+from exchange_kernel.value import Value
+from exchange_kernel.venue import Ms
+from exchange_kernel_evm.answers import Meaning, NodeError
+from exchange_kernel_evm.chains import Chain
+from exchange_kernel_evm.endpoint import Answer, Request
+from exchange_kernel_evm.fees import gas_cost
+from exchange_kernel_evm.finality import Mined, who_used
+from exchange_kernel_evm.multicall import Read, Result, read_results, request
+from exchange_kernel_evm.reports import Seen
+from exchange_kernel_evm.rpc import Block, Rpc
+
+__all__ = ["Ledger", "State"]
+
+MAX_SCAN = 200_000
+"""Blocks that are searched for a lost transaction; what is older is not looked for (a month on mainnet)."""
+CLOCK_SLACK_MS = 120_000
+"""By how much a block's time may be behind the clock of whoever placed an order in it."""
+
+
+class State(Value, frozen=True):
+    """``final``: the newest final block. ``used``: numbers below it are spent in that block's state, for good.
+
+    ``next``: smallest number not used in the newest block. ``answers``: to what was asked besides.
+    """
+
+    head: Block
+    final: Block
+    used: int
+    next: int
+    answers: tuple[Answer, ...]
+
+    def seen(self, native: str) -> Seen:
+        """For reports made from it."""
+        return Seen(self.head.number, self.head.time, self.final.number, native)
+
+
+class Ledger:
+    """Reads of one chain for one account. Implements :class:`exchange_kernel_evm.venue.ChainReads`."""
+
+    def __init__(self, rpc: Rpc, chain: Chain, address: str) -> None:
+        self.rpc, self.chain, self.address = rpc, chain, address
+
+    async def read(self, reads: Sequence[Read]) -> tuple[Block, list[Result]]:
+        """Contracts, all in one state: see :class:`exchange_kernel_evm.venue.ChainReads`."""
+        head, (answer,) = await self.rpc.read([request(self.chain.multicall3, reads, "latest")])
+        return head, read_results(answer, reads)
+
+    async def raw(self, method: str, *params: Any) -> Any:
+        """Any other read. Raises Unavailable, RateLimited, NodeError."""
+        return await self.rpc.call(method, *params)
+
+    async def state(self, requests: Sequence[Request] = ()) -> State:
+        """How far the chain is, and the answers to ``requests``, all from one node. Raises Unavailable, RateLimited."""
+        rule = self.chain.finality
+        if not rule.tag:
+            await self.rpc.read([])  # the height must be known before what was so at it can be asked
+        at = "finalized" if rule.tag else hex(max(0, self.rpc.highest - rule.confirmations))
+        asked: list[Request] = [
+            ("eth_getBlockByNumber", (at, False)),
+            ("eth_getTransactionCount", (self.address, at)),
+            ("eth_getTransactionCount", (self.address, "latest")),
+            *requests,
+        ]
+        head, answers = await self.rpc.read(asked)
+        for each in answers[:3]:
+            if isinstance(each, NodeError):
+                raise Unavailable(str(each))
+        final, used, following = Block.of(answers[0]), _number(answers[1]), _number(answers[2])
+        return State(head, final, used, following, tuple(answers[3:]))
+
+    async def mined(self, receipts: Iterable[Answer]) -> dict[str, Mined]:
+        """Transactions in blocks, by hash, from receipts (None: in no block). Raises Unavailable, RateLimited."""
+        rows = [row for row in receipts if isinstance(row, Mapping)]
+        if not rows:
+            return {}
+        heights = sorted({str(row["blockNumber"]) for row in rows})
+        _, answers = await self.rpc.read([("eth_getBlockByNumber", (height, False)) for height in heights])
+        blocks = {height: Block.of(_sound(each)) for height, each in zip(heights, answers, strict=True)}
+        return {str(row["transactionHash"]).lower(): _mined(row, blocks[str(row["blockNumber"])]) for row in rows}
+
+    # search -----------------------------------------------------------------------------------------------------
+
+    async def block_with(self, number: int) -> Mapping[str, Any]:
+        """A block with its transactions."""
+        _, (answer,) = await self.rpc.read([("eth_getBlockByNumber", (hex(number), True))])
+        row = _sound(answer)
+        if not isinstance(row, Mapping):
+            raise Unavailable(f"block {number} is not known to the node that was asked")
+        return row
+
+    async def user_of(self, nonce: int, final: int) -> str | None:
+        """The hash of the transaction that used a number by the block ``final``. None where the nodes no longer have
+        the state to find it in. Raises Unavailable, RateLimited."""
+        low, step = final, 1
+        while low > 0:
+            low = max(0, low - step)
+            step *= 2
+            count = await self._count(low)
+            if count is None:
+                return None
+            if count <= nonce:
+                break
+        high = final
+        while high - low > 1:
+            middle = (low + high) // 2
+            count = await self._count(middle)
+            if count is None:
+                return None
+            low, high = (middle, high) if count <= nonce else (low, middle)
+        row = await self.block_with(high)
+        return who_used(row["transactions"], self.address, nonce)
+
+    async def own_since(self, since: Ms, head: Block) -> tuple[list[Mapping[str, Any]], Ms]:
+        """The account's transactions in blocks, oldest first, and since when they are all there, ledger ms.
+
+        Raises Unavailable where the nodes do not have the state to find them in.
+        """
+        depths = [1 << power for power in range(MAX_SCAN.bit_length()) if 1 << power < head.number]
+        heights = [*(head.number - depth for depth in depths), *([0] if head.number <= MAX_SCAN else [])]
+        _, answers = await self.rpc.read([("eth_getBlockByNumber", (hex(height), False)) for height in heights])
+        older = [Block.of(_sound(each)) for each in answers]
+        # The nearest of them that is older than the order, else the oldest.
+        low = next((block for block in older if block.time < since - CLOCK_SLACK_MS), older[-1] if older else head)
+        found: list[Mapping[str, Any]] = []
+        for number in await self._active_blocks(low.number, head.number):
+            row = await self.block_with(number)
+            found += [tx for tx in row["transactions"] if str(tx["from"]).lower() == self.address.lower()]
+        return found, 0 if low.number == 0 else low.time
+
+    async def _active_blocks(self, low: int, high: int) -> list[int]:
+        """Heights above ``low``, up to ``high``, of the blocks that used a number of the account."""
+        ends: list[Request] = [("eth_getTransactionCount", (self.address, hex(each))) for each in (low, high)]
+        _, edges = await self.rpc.read(ends)
+        counts = {each: _count(answer) for each, answer in zip((low, high), edges, strict=True)}
+        spans, found = [(low, high)], []
+        while spans:
+            split: list[tuple[int, int]] = []
+            for start, end in spans:
+                first, last = counts[start], counts[end]
+                if first is None or last is None:
+                    raise Unavailable(f"the nodes have no state of block {start}: this search needs one that keeps it")
+                if first == last:
+                    continue
+                if end - start == 1:
+                    found.append(end)
+                else:
+                    split += [(start, (start + end) // 2), ((start + end) // 2, end)]
+            middles = sorted({each for span in split for each in span})
+            fresh = [each for each in middles if each not in counts]
+            requests: list[Request] = [("eth_getTransactionCount", (self.address, hex(each))) for each in fresh]
+            _, answers = await self.rpc.read(requests) if fresh else (None, [])
+            counts |= {each: _count(answer) for each, answer in zip(fresh, answers, strict=True)}
+            spans = split
+        return sorted(found)
+
+    async def _count(self, number: int) -> int | None:
+        _, (answer,) = await self.rpc.read([("eth_getTransactionCount", (self.address, hex(number)))])
+        return _count(answer)
+
+
+def _count(answer: Answer) -> int | None:
+    if isinstance(answer, NodeError) and answer.meaning in (Meaning.NO_STATE, Meaning.NO_BLOCK):
+        return None
+    return _number(_sound(answer))
+
+
+def _sound(answer: Answer) -> Any:
+    if isinstance(answer, NodeError):
+        raise Unavailable(str(answer))
+    return answer
+
+
+def _number(answer: Answer) -> int:
+    try:
+        return int(answer, 16)
+    except (TypeError, ValueError):
+        raise Unavailable("a node's answer is no number") from None
+
+
+def _mined(row: Mapping[str, Any], block: Block) -> Mined:
+    if block.hash != row["blockHash"]:
+        raise Unavailable(f"block {block.number} changed while it was read")
+    try:
+        logs, ok = tuple(row.get("logs") or ()), int(row["status"], 16) == 1
+    except (KeyError, TypeError, ValueError):
+        raise Unavailable("a node's answer is no receipt") from None
+    return Mined(str(row["transactionHash"]).lower(), block.number, block.hash, block.time, ok, gas_cost(row), logs)

@@ -1,0 +1,221 @@
+"""What became of an attempt: the watermark first, then the search, then, where a number is gone, who has used it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from eth_utils.address import to_checksum_address
+
+from exchange_kernel.errors import NotSent, Unavailable
+from exchange_kernel.value import Value
+from exchange_kernel.venue import (
+    Absent,
+    Found,
+    Lookup,
+    Need,
+    OrderReport,
+    Ref,
+    Slot,
+    StepReport,
+    Ticket,
+    Watermark,
+)
+from exchange_kernel_evm import reports
+from exchange_kernel_evm.body import Body, read_body
+from exchange_kernel_evm.endpoint import Request
+from exchange_kernel_evm.fees import Fees, is_stuck
+from exchange_kernel_evm.finality import Mined
+from exchange_kernel_evm.ledger import Ledger, State
+from exchange_kernel_evm.transactions import Unsigned, key_of
+from exchange_kernel_evm.venue import OnChainVenue, Outcome, Resting, Terms
+
+__all__ = ["Lookups", "unsigned_of"]
+
+_LOOKED = ("blocks", "pool")
+
+
+class _Row(Value, frozen=True):
+    ticket: Ticket
+    body: Body
+
+    @property
+    def hash(self) -> str:
+        return self.body.tx.hash
+
+
+class Lookups:
+    """Finds what tickets became, for one account."""
+
+    def __init__(self, ledger: Ledger, venue: OnChainVenue, scope: str, codec: str) -> None:
+        self._ledger, self._venue, self._scope, self._codec = ledger, venue, scope, codec
+
+    def rows(self, ref: Ref) -> list[tuple[Ticket, Body]]:
+        """The attempt's tickets that hold a transaction of this account. Raises NotSent for a damaged one."""
+        address, chain = self._ledger.address, self._ledger.chain.id
+        ours = (t for t in ref.tickets if t.codec == self._codec and t.identity == self._scope and t.body)
+        return [(ticket, read_body(ticket, address, chain)) for ticket in ours]
+
+    async def find(self, ref: Ref) -> Lookup:
+        """Raises Unavailable, RateLimited."""
+        try:
+            rows = [_Row(*row) for row in self.rows(ref)]
+        except NotSent as error:
+            raise Unavailable(f"what this ticket would have become cannot be told: {error}") from None
+        if not rows:
+            return await self._by_key(ref)
+        requests: list[Request] = [("eth_getTransactionReceipt", (row.hash,)) for row in rows]
+        requests += [("eth_getTransactionByHash", (row.hash,)) for row in rows]
+        state = await self._ledger.state(requests)
+        for each in state.answers:
+            if isinstance(each, Exception):
+                raise Unavailable(str(each))
+        mined = await self._ledger.mined(state.answers[: len(rows)])
+        pooled = {
+            row.hash
+            for row, answer in zip(rows, state.answers[len(rows) :], strict=True)
+            if isinstance(answer, Mapping) and row.hash not in mined
+        }
+        by_number: dict[int, list[_Row]] = defaultdict(list)
+        for row in rows:
+            by_number[row.body.tx.unsigned.nonce].append(row)
+        found: list[OrderReport | StepReport] = []
+        steps: list[StepReport] = []
+        for nonce, same in by_number.items():
+            used = next((row for row in same if row.hash in mined), None)
+            if used is None and nonce < state.used:
+                await self._used_by_another(nonce, same, state)
+            if any(row.body.op == "order" for row in same):
+                report = await self._order(ref, nonce, same, used, mined, pooled, state)
+                found += [] if report is None else [report]
+            else:
+                steps += self._steps(ref, same, used, mined, pooled, state, bool(found))
+        found += steps
+        at = self._mark(state, ref)
+        return Found(tuple(found), at) if found else Absent(at, 0, _LOOKED)
+
+    async def outcome(self, terms: Terms, mined: Mined) -> Outcome:
+        """What a placing transaction did."""
+        if not mined.ok:
+            return reports.reverted()
+        if isinstance(self._venue, Resting):
+            return await self._venue.progress(terms, mined, self._ledger)
+        return self._venue.executed(terms, mined, self._ledger.address)
+
+    async def _order(
+        self,
+        ref: Ref,
+        nonce: int,
+        same: list[_Row],
+        used: _Row | None,
+        mined: Mapping[str, Mined],
+        pooled: set[str],
+        state: State,
+    ) -> OrderReport | None:
+        seen = state.seen(self._ledger.chain.native)
+        placing = [row for row in same if row.body.op == "order"]
+        hashes = [row.hash for row in placing]
+        if used is None:
+            waiting = next((row for row in reversed(placing) if row.hash in pooled), None)
+            if waiting is None:
+                return None
+            assert waiting.body.terms is not None
+            need = self._need(waiting.body.tx.unsigned, state, ref)
+            return reports.pending(waiting.body.key, nonce, hashes, waiting.body.terms, seen, need)
+        if used.body.op == "burn":
+            return None
+        row = used if used.body.op == "order" else placing[-1]
+        assert row.body.terms is not None
+        at = mined[used.hash]
+        outcome = await self.outcome(row.body.terms, at) if row is used else reports.canceled()
+        applied = used.ticket.key if used.ticket.key != row.body.key else None
+        return reports.order(row.body.key, nonce, hashes, row.body.terms, at, outcome, seen, applied=applied)
+
+    def _steps(
+        self,
+        ref: Ref,
+        same: list[_Row],
+        used: _Row | None,
+        mined: Mapping[str, Mined],
+        pooled: set[str],
+        state: State,
+        among_orders: bool,
+    ) -> list[StepReport]:
+        """A transaction that is no order is news where it is what was asked for, or where its order is there."""
+        seen = state.seen(self._ledger.chain.native)
+        if used is not None and (among_orders or used.ticket.key == ref.key):
+            return [reports.step(used.ticket.key, mined[used.hash], seen)]
+        wanted = (row for row in same if row.hash in pooled and row.ticket.key == ref.key)
+        return [reports.waiting(row.ticket.key, row.hash, seen) for row in wanted]
+
+    async def _used_by_another(self, nonce: int, same: list[_Row], state: State) -> None:
+        """The number is spent for good, and no receipt of ours was shown: prove that it was somebody else's.
+
+        Raises Unavailable where it was ours after all: the node that answered did not have its own receipts yet.
+        """
+        user = await self._ledger.user_of(nonce, state.final.number)
+        if user in {row.hash for row in same}:
+            raise Unavailable(f"number {nonce} was used by {user}, whose receipt the node does not show")
+
+    async def _by_key(self, ref: Ref) -> Lookup:
+        """Without tickets: the account's transactions since then, by their tags."""
+        state = await self._ledger.state()
+        own, since = await self._ledger.own_since(ref.placed_at, state.head)
+        seen = state.seen(self._ledger.chain.native)
+        tagged = [row for row in own if key_of(bytes.fromhex(str(row["input"])[2:])) == ref.key]
+        requests: list[Request] = [("eth_getTransactionReceipt", (row["hash"],)) for row in tagged]
+        _, receipts = await self._ledger.rpc.read(requests) if requests else (None, [])
+        mined = await self._ledger.mined(receipts)
+        found: list[OrderReport | StepReport] = []
+        for row in tagged:
+            tx, at = unsigned_of(row), mined.get(str(row["hash"]).lower())
+            terms = self._venue.terms(tx)
+            if terms is not None and at is not None:
+                found.append(reports.order(ref.key, tx.nonce, (), terms, at, await self.outcome(terms, at), seen))
+        for tx, tx_hash in await self.pool():
+            terms = self._venue.terms(tx)
+            if terms is not None and key_of(tx.data) == ref.key:
+                found.append(reports.pending(ref.key, tx.nonce, [tx_hash], terms, seen))
+        at_ = self._mark(state, ref)
+        return Found(tuple(found), at_) if found else Absent(at_, since, _LOOKED)
+
+    async def pool(self) -> list[tuple[Unsigned, str]]:
+        """The account's transactions that wait in the pool of the node that is asked, as far as it tells, and their
+        hashes."""
+        _, (block,) = await self._ledger.rpc.read([("eth_getBlockByNumber", ("pending", True))])
+        rows = block.get("transactions", ()) if isinstance(block, Mapping) else ()
+        mine = [row for row in rows if str(row.get("from", "")).lower() == self._ledger.address.lower()]
+        return [(unsigned_of(row), str(row["hash"]).lower()) for row in mine]
+
+    def _need(self, tx: Unsigned, state: State, ref: Ref) -> Need | None:
+        waited = max(0, state.head.time - ref.placed_at) // self._ledger.chain.block_ms
+        why = is_stuck(Fees(tx.max_fee, tx.tip), state.head.base_fee, waited) if tx.nonce == state.next else ""
+        return Need("replace", state.head.time, why) if why else None
+
+    def _mark(self, state: State, ref: Ref) -> Watermark:
+        slots = (ticket.slot for ticket in ref.tickets)
+        spent = frozenset(s for s in slots if isinstance(s, Slot) and s.scope == self._scope and s.number < state.used)
+        return Watermark(ledger_ms=state.final.time, height=state.final.number, spent=spent)
+
+
+def unsigned_of(row: Mapping[str, Any]) -> Unsigned:
+    """A transaction as a node tells it. ``to`` is "" where it creates a contract. Raises Unavailable."""
+    try:
+        price = int(row.get("maxFeePerGas") or row.get("gasPrice") or "0x0", 16)
+        return Unsigned(
+            int(row.get("chainId") or "0x0", 16),
+            int(row["nonce"], 16),
+            _checksum(row.get("to")),
+            int(row["value"], 16),
+            bytes.fromhex(str(row["input"])[2:]),
+            int(row["gas"], 16),
+            price,
+            int(row.get("maxPriorityFeePerGas") or "0x0", 16),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise Unavailable("a node's answer is no transaction") from None
+
+
+def _checksum(address: object) -> str:
+    return to_checksum_address(str(address)) if address else ""

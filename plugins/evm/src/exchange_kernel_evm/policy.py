@@ -1,0 +1,140 @@
+"""What may be signed at all, asked before every signature. Whatever goes wrong above, the damage ends here.
+
+The rules look at the transaction itself, not at what somebody says it is for: its calldata is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eth_utils.address import to_checksum_address
+
+from exchange_kernel.errors import OrderRefused, shown
+from exchange_kernel.value import Value
+from exchange_kernel.venue import Ms
+from exchange_kernel_evm.transactions import Unsigned, untagged
+
+__all__ = ["Guard", "Policy", "PolicyRefused", "spender_of"]
+
+DAY_MS = 86_400_000
+_APPROVE = bytes.fromhex("095ea7b3")  # approve(address spender, uint256 amount)
+_INCREASE = bytes.fromhex("39509351")  # increaseAllowance(address spender, uint256 added)
+_PERMIT2_APPROVE = bytes.fromhex("87517c45")  # approve(address token, address spender, uint160, uint48)
+_APPROVE_ALL = bytes.fromhex("a22cb465")  # setApprovalForAll(address operator, bool approved)
+_MOVES = {
+    bytes.fromhex("a9059cbb"): "transfer",
+    bytes.fromhex("23b872dd"): "transferFrom",
+    bytes.fromhex("36c78516"): "Permit2 transferFrom",
+    bytes.fromhex("42842e0e"): "safeTransferFrom",
+    bytes.fromhex("b88d4fde"): "safeTransferFrom",
+}
+_WORD = 32
+
+
+class PolicyRefused(OrderRefused):
+    """The policy in front of the signer forbids it, and nothing was signed. ``field``, ``value``, ``rule``."""
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        self.field, self.value, self.rule = field, shown(value), rule
+        super().__init__(f"policy: {field} {self.value}: {rule}", code="POLICY", why="risk")
+
+
+class Policy(Value, frozen=True):
+    """What one address may sign.
+
+    ``contracts``: may be called. ``tokens``: may be called too, but only to approve one of ``spenders``. Addresses have
+    their checksums. ``max_value``, ``max_value_per_day``: wei of the native currency, for one transaction and for a UTC
+    day; ``max_fee_per_gas``: wei; ``max_fee``: wei for one transaction's gas. None: no limit.
+    """
+
+    chain_id: int
+    contracts: frozenset[str] = frozenset()
+    tokens: frozenset[str] = frozenset()
+    spenders: frozenset[str] = frozenset()
+    max_value: int | None = None
+    max_value_per_day: int | None = None
+    max_fee_per_gas: int | None = None
+    max_fee: int | None = None
+
+
+class Guard:
+    """A policy at work for one session: it adds up what the day's signed transactions may send.
+
+    What another session signed on the same day is not known here: the limit of a day is one of a session's day.
+    """
+
+    def __init__(self, policy: Policy, address: str) -> None:
+        self.policy, self.address = policy, address
+        self._day = -1
+        self._spent: dict[int, int] = {}
+
+    def check(self, tx: Unsigned, now: Ms) -> None:
+        """Raises PolicyRefused for a transaction that may not be signed. Changes nothing."""
+        policy = self.policy
+        if tx.chain_id != policy.chain_id:
+            raise PolicyRefused("chain", tx.chain_id, f"only chain {policy.chain_id}")
+        self._check_call(tx)
+        if policy.max_value is not None and tx.value > policy.max_value:
+            raise PolicyRefused("value", tx.value, f"at most {policy.max_value} wei in one transaction")
+        if policy.max_fee_per_gas is not None and tx.max_fee > policy.max_fee_per_gas:
+            raise PolicyRefused("max_fee_per_gas", tx.max_fee, f"at most {policy.max_fee_per_gas} wei")
+        if policy.max_fee is not None and tx.max_fee * tx.gas > policy.max_fee:
+            raise PolicyRefused("fee", tx.max_fee * tx.gas, f"at most {policy.max_fee} wei for one transaction's gas")
+        if policy.max_value_per_day is not None:
+            total = sum(value for nonce, value in self._of_day(now).items() if nonce != tx.nonce) + tx.value
+            if total > policy.max_value_per_day:
+                raise PolicyRefused("value of the day", total, f"at most {policy.max_value_per_day} wei in a UTC day")
+
+    def signed(self, tx: Unsigned, now: Ms) -> None:
+        """It was signed: its value counts. Of transactions with one number only one can ever take effect."""
+        spent = self._of_day(now)
+        spent[tx.nonce] = max(tx.value, spent.get(tx.nonce, 0))
+
+    def check_typed(self, message: Mapping[str, Any]) -> None:
+        """EIP-712 data: of this chain, and no permit for a spender that is not allowed. Raises PolicyRefused."""
+        domain = message.get("domain", {})
+        if domain.get("chainId") != self.policy.chain_id:
+            raise PolicyRefused("domain.chainId", domain.get("chainId"), f"only chain {self.policy.chain_id}")
+        contract = str(domain.get("verifyingContract", ""))
+        if contract not in self.policy.contracts | self.policy.tokens:
+            raise PolicyRefused("domain.verifyingContract", contract, "is not an allowed contract")
+        inner = message.get("message", {})
+        if "spender" in inner and inner["spender"] not in self.policy.spenders:
+            raise PolicyRefused("spender", inner["spender"], "is not an allowed spender")
+
+    def _check_call(self, tx: Unsigned) -> None:
+        policy, data = self.policy, untagged(tx.data)
+        if tx.to == self.address:
+            if tx.value or data:
+                raise PolicyRefused("to", tx.to, "to oneself only nothing may be sent")
+            return
+        if tx.to not in policy.contracts and tx.to not in policy.tokens:
+            raise PolicyRefused("to", tx.to, "is not an allowed contract")
+        moves = _MOVES.get(data[:4])
+        if moves is not None:
+            raise PolicyRefused("call", moves, "moves assets off the account, which no order does")
+        spender = spender_of(data)
+        if spender is not None:
+            if spender not in policy.spenders:
+                raise PolicyRefused("spender", spender, "is not an allowed spender")
+        elif tx.to not in policy.contracts:
+            raise PolicyRefused("call", "0x" + data[:4].hex(), f"of the token {tx.to}: only approvals are allowed")
+        if tx.value and tx.to not in policy.contracts:
+            raise PolicyRefused("value", tx.value, f"the token {tx.to} is sent nothing")
+
+    def _of_day(self, now: Ms) -> dict[int, int]:
+        if now // DAY_MS != self._day:
+            self._day, self._spent = now // DAY_MS, {}
+        return self._spent
+
+
+def spender_of(data: bytes) -> str | None:
+    """Whom this calldata lets spend a token; None if it is no approval. Raises PolicyRefused where it is cut short."""
+    place = {_APPROVE: 0, _INCREASE: 0, _PERMIT2_APPROVE: 1, _APPROVE_ALL: 0}.get(data[:4])
+    if place is None:
+        return None
+    word = data[4 + place * _WORD : 4 + (place + 1) * _WORD]
+    if len(word) != _WORD or any(word[:12]):
+        raise PolicyRefused("spender", "0x" + word.hex(), "is no address")
+    return to_checksum_address(word[12:])

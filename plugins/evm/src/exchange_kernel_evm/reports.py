@@ -1,0 +1,181 @@
+"""From transactions in blocks and pools to the kernel's reports. What can still go is never ``filled``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.value import Value
+from exchange_kernel.venue import (
+    Cost,
+    Executed,
+    Fill,
+    Key,
+    Ms,
+    Need,
+    OrderReport,
+    StepReport,
+    VenueId,
+    VenueStatus,
+    Why,
+)
+from exchange_kernel_evm.finality import Mined
+from exchange_kernel_evm.tokens import to_amount
+from exchange_kernel_evm.venue import Outcome, Terms
+
+__all__ = [
+    "Seen",
+    "canceled",
+    "fill_id",
+    "gas",
+    "order",
+    "pending",
+    "reverted",
+    "slot_id",
+    "step",
+    "tx_id",
+    "waiting",
+]
+
+ETHER_DECIMALS = 18
+_RANKS = 4
+
+
+class Seen(Value, frozen=True):
+    """From where a report is made: the newest block, its time, the newest final height, and the native currency."""
+
+    height: int
+    at: Ms
+    final: int
+    native: str
+
+
+def slot_id(nonce: int) -> VenueId:
+    """The id of an order: the account's number. Whatever replaces a transaction has the same."""
+    return VenueId("slot", str(nonce))
+
+
+def tx_id(transaction_hash: str) -> VenueId:
+    """The id of one transaction."""
+    return VenueId("tx", transaction_hash)
+
+
+def fill_id(mined: Mined, ordinal: int) -> str:
+    """Transaction and ordinal in it: a log's index would change when the block is made anew (rule 12)."""
+    return f"{mined.hash}/{ordinal}"
+
+
+def gas(mined: Mined, native: str) -> Cost:
+    """What the transaction paid, whether it succeeded or not."""
+    return Cost(f"{mined.hash}/gas", native, to_amount(mined.gas, ETHER_DECIMALS), "network")
+
+
+def pending(
+    key: Key | None, nonce: int, hashes: Iterable[str], terms: Terms, seen: Seen, need: Need | None = None
+) -> OrderReport:
+    """An order whose transaction waits in a pool."""
+    return OrderReport(
+        id=slot_id(nonce),
+        symbol=terms.symbol,
+        side=terms.side,
+        status=VenueStatus.PENDING,
+        as_of=seen.at,
+        key=key,
+        links=tuple(tx_id(each) for each in hashes),
+        amount=terms.amount,
+        price=terms.price,
+        fills_complete=True,
+        version=seen.height * _RANKS,
+        need=need,
+    )
+
+
+def order(
+    key: Key | None,
+    nonce: int,
+    hashes: Iterable[str],
+    terms: Terms,
+    mined: Mined,
+    outcome: Outcome,
+    seen: Seen,
+    *,
+    applied: Key | None = None,
+    also: tuple[Cost, ...] = (),
+) -> OrderReport:
+    """An order whose transaction is in a block."""
+    final = mined.block <= seen.final
+    fills = tuple(
+        Fill(
+            fill_id(mined, n),
+            slot_id(nonce),
+            trade.base,
+            trade.quote,
+            trade.price,
+            mined.at,
+            trade.fees,
+            maker=trade.maker,
+            revision=mined.block,
+            final=final,
+        )
+        for n, trade in enumerate(outcome.trades)
+    )
+    done = _sum(fills)
+    return OrderReport(
+        id=slot_id(nonce),
+        symbol=terms.symbol,
+        side=terms.side,
+        status=outcome.status,
+        as_of=mined.at,
+        key=key,
+        links=tuple(dict.fromkeys((*(tx_id(each) for each in hashes), tx_id(mined.hash)))),
+        why=outcome.why,
+        text=outcome.text,
+        amount=terms.amount,
+        price=terms.price,
+        applied=applied,
+        filled=done if final else Executed(),
+        tentative=Executed() if final else done,
+        fills=fills,
+        fills_complete=True,
+        costs=(gas(mined, seen.native), *also),
+        final=final and outcome.status.terminal,
+        confirmations=max(0, seen.height - mined.block),
+        version=seen.height * _RANKS + 1 + final,
+        need=outcome.need,
+    )
+
+
+def reverted(text: str = "") -> Outcome:
+    """Of a transaction that failed in its block: it cost its gas, and there is no order."""
+    return Outcome(VenueStatus.REJECTED, why=Why.REVERTED, text=text or "the transaction reverted")
+
+
+def canceled() -> Outcome:
+    """Of an order whose number a cancel of ours has used."""
+    return Outcome(VenueStatus.CANCELED, why=Why.USER)
+
+
+def step(key: Key, mined: Mined, seen: Seen) -> StepReport:
+    """What became of a transaction that is no order."""
+    return StepReport(
+        id=tx_id(mined.hash),
+        key=key,
+        state="done" if mined.ok else "failed",
+        final=mined.block <= seen.final,
+        as_of=mined.at,
+        why=Why.NONE if mined.ok else Why.REVERTED,
+        costs=(gas(mined, seen.native),),
+    )
+
+
+def waiting(key: Key, transaction_hash: str, seen: Seen) -> StepReport:
+    """The same, while it waits in a pool."""
+    return StepReport(tx_id(transaction_hash), key, "pending", False, seen.at)
+
+
+def _sum(fills: Iterable[Fill]) -> Executed:
+    base = quote = Decimal(0)
+    for fill in fills:
+        base, quote = EXACT.add(base, fill.base), EXACT.add(quote, fill.quote)
+    return Executed(base, quote)

@@ -1,0 +1,318 @@
+"""From commands to signed transactions. Reads first, then the number, then the policy, then the signature, last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from exchange_kernel.errors import InsufficientFunds, NotSent, OrderRefused, Unavailable, UnknownTarget, Unsupported
+from exchange_kernel.venue import (
+    FOREVER,
+    Amend,
+    Burn,
+    Cancel,
+    CancelAll,
+    Command,
+    Enable,
+    Fence,
+    Key,
+    Money,
+    Ms,
+    NeedsFirst,
+    NotNow,
+    Place,
+    PlaceGroup,
+    Prep,
+    Prepared,
+    Preview,
+    Ref,
+    Settle,
+    Slot,
+    SlotEnd,
+    Spec,
+    Ticket,
+    TimeEnd,
+    VenueId,
+)
+from exchange_kernel_evm.abi import checked_address, revert_reason
+from exchange_kernel_evm.answers import Meaning, NodeError, revert_data
+from exchange_kernel_evm.body import Body, Op, read_body, write_body
+from exchange_kernel_evm.endpoint import Request
+from exchange_kernel_evm.fees import Fees, Limits, estimate, history_request, read_history, replace
+from exchange_kernel_evm.keys import Signer
+from exchange_kernel_evm.ledger import Ledger, State
+from exchange_kernel_evm.lookups import Lookups
+from exchange_kernel_evm.multicall import Read
+from exchange_kernel_evm.policy import Guard
+from exchange_kernel_evm.reports import tx_id
+from exchange_kernel_evm.tokens import ALLOWANCE, APPROVE, Allow, Approval, Token, approval_steps, to_amount
+from exchange_kernel_evm.transactions import TAG_GAS, Unsigned, decode, self_transfer, tag
+from exchange_kernel_evm.venue import Call, OnChainVenue, Resting, Terms
+
+__all__ = ["Tickets", "allowance_need"]
+
+ETHER_DECIMALS = 18
+APPROVAL_GAS = 100_000
+"""The limit of an approval: 46,000 is usual, and what is not used is not paid."""
+SPARE_NUMERATOR, SPARE_DENOMINATOR = 6, 5
+"""A limit is a fifth above the node's estimate: the state moves between the estimate and the block."""
+
+
+def allowance_need(
+    token: Token, spender: str, need: int, current: int, allow: Allow | None = None
+) -> NeedsFirst | None:
+    """What must be enabled before ``spender`` can take ``need`` units, one step at a time; None: nothing.
+
+    The name holds the amount, so that a later, larger need is another Enable.
+    """
+    steps = approval_steps(token, spender, current, need, allow or Allow())
+    if not steps:
+        return None
+    first = steps[0]
+    body = {"token": token.address, "spender": spender, "amount": str(first.amount), "asset": token.asset}
+    name = f"allowance:{token.address}:{spender}:{first.amount}:{current}"
+    return NeedsFirst(name, body, f"{first.note}: {spender} may take {current} of {need} units")
+
+
+class Tickets:
+    """Makes every ticket of one account."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        venue: OnChainVenue,
+        lookups: Lookups,
+        signer: Signer,
+        guard: Guard,
+        limits: Limits,
+        identity: str,
+        codec: str,
+        clock: Callable[[], Ms],
+    ) -> None:
+        self._ledger, self._venue, self._lookups, self._signer = ledger, venue, lookups, signer
+        self._guard, self._limits, self._identity, self.codec, self._clock = guard, limits, identity, codec, clock
+
+    async def prepare(self, command: Command, prep: Prep, check: Callable[[Spec, Spec | None], Preview]) -> Prepared:
+        """As :meth:`exchange_kernel.venue.VenueAdapter.prepare`."""
+        match command:
+            case Place(key, spec):
+                return await self._order(key, key, check(spec, None).spec, prep, prep.instead_of)
+            case Amend(key, ref, spec):
+                exact = check(spec, ref.spec).spec
+                base, body = await self._waiting(ref, prep.instead_of)
+                return await self._order(key, body.key, exact, prep, base)
+            case Cancel(key, ref, _):
+                return await self._cancel(key, ref, prep)
+            case Settle(key, ref):
+                return await self._withdraw(key, ref, prep, "settle")
+            case Burn(key, slot) if slot.scope == self._identity:
+                return await self._nothing("burn", key, key, slot, prep, prep.instead_of)
+            case Enable(key, name, body):
+                return await self._enable(key, name, body, prep)
+            case PlaceGroup(_, kind, _):
+                raise Unsupported(f"group_{kind}")
+            case CancelAll():
+                raise Unsupported("cancel_all")
+            case _:
+                raise Unsupported(type(command).__name__)
+
+    # orders -----------------------------------------------------------------------------------------------------
+
+    async def _order(self, key: Key, order: Key, spec: Spec, prep: Prep, base: Ticket | None) -> Prepared:
+        call = await self._venue.place(order, spec, self._ledger)
+        if not isinstance(call, Call):
+            return call
+        return await self._call("order", key, order, call, prep, base)
+
+    async def _call(self, op: Op, key: Key, order: Key, call: Call, prep: Prep, base: Ticket | None) -> Ticket | NotNow:
+        data = call.data + tag(order)
+        requests: list[Request] = [
+            history_request(),
+            ("eth_getBalance", (self._ledger.address, "latest")),
+        ]
+        if call.gas is None:
+            draft = {
+                "from": self._ledger.address,
+                "to": call.to,
+                "value": hex(call.value),
+                "input": "0x" + data.hex(),
+            }
+            requests.append(("eth_estimateGas", (draft,)))
+        state = await self._ledger.state(requests)
+        fees = self._fees(state, base)
+        gas = _limit(state.answers[2]) if call.gas is None else call.gas + TAG_GAS
+        has, needs = _number(state.answers[1]), call.value + gas * fees.max_fee
+        if has < needs:
+            native = self._ledger.chain.native
+            text = f"needs {to_amount(needs, ETHER_DECIMALS)} {native}, gas included, and has"
+            raise InsufficientFunds(f"{text} {to_amount(has, ETHER_DECIMALS)}", why="funds")
+        slot = self._slot(prep, base)
+        chain = self._ledger.chain.id
+        unsigned = Unsigned(chain, slot.number, call.to, call.value, data, gas, fees.max_fee, fees.tip)
+        before = min(prep.give_up, FOREVER if call.until is None else call.until)
+        ends = (SlotEnd(slot),) if call.until is None else (SlotEnd(slot), TimeEnd(call.until, "ledger"))
+        terms = call.terms if op == "order" else None
+        return await self._seal(op, key, order, unsigned, terms, prep, ends, before, call.outlay)
+
+    async def _cancel(self, key: Key, ref: Ref, prep: Prep) -> Prepared:
+        rows = self._lookups.rows(ref)
+        if prep.instead_of is None and not any(body.op == "order" for _, body in rows):
+            raise UnknownTarget("no transaction of this order is known")
+        try:
+            base, body = await self._waiting(ref, prep.instead_of)
+        except UnknownTarget:
+            if isinstance(self._venue, Resting):
+                return await self._withdraw(key, ref, prep, "cancel")
+            raise
+        slot = base.slot
+        assert slot is not None
+        return await self._nothing("cancel", key, body.key, slot, prep, base)
+
+    async def _withdraw(self, key: Key, ref: Ref, prep: Prep, op: Op) -> Prepared:
+        """End an order that lives in a contract, under a number of its own."""
+        venue = self._venue
+        if not isinstance(venue, Resting):
+            raise Unsupported("settle", "nothing rests here")
+        rows = {body.tx.hash: body for _, body in self._lookups.rows(ref) if body.op == "order"}
+        requests: list[Request] = [("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in rows]
+        state = await self._ledger.state(requests)
+        mined = await self._ledger.mined(state.answers)
+        for tx_hash, at in mined.items():
+            terms = rows[tx_hash].terms
+            if at.ok and terms is not None:
+                call = await venue.withdraw(terms, at, self._ledger)
+                return await self._call(op, key, rows[tx_hash].key, call, prep, prep.instead_of)
+        raise UnknownTarget("none of its transactions has succeeded")
+
+    async def _waiting(self, ref: Ref, instead_of: Ticket | None) -> tuple[Ticket, Body]:
+        """The newest ticket under a number of the attempt that is not used yet. Raises UnknownTarget."""
+        rows = self._lookups.rows(ref)
+        state = await self._ledger.state()
+        if instead_of is not None:
+            body = read_body(instead_of, self._ledger.address, self._ledger.chain.id)
+            rows = [*rows, (instead_of, body)]
+        for ticket, body in reversed(rows):
+            if body.tx.unsigned.nonce >= state.next:
+                return ticket, body
+        raise UnknownTarget("every transaction of this order is in a block, or its number is used")
+
+    # other transactions -----------------------------------------------------------------------------------------
+
+    async def _nothing(self, op: Op, key: Key, order: Key, slot: Slot, prep: Prep, base: Ticket | None) -> Ticket:
+        """Use up a number."""
+        fees = self._fees(await self._ledger.state([history_request()]), base)
+        tagged = order if op == "cancel" else None
+        chain, address = self._ledger.chain.id, self._ledger.address
+        unsigned = self_transfer(chain, slot.number, address, fees.max_fee, fees.tip, tagged)
+        return await self._seal(op, key, order, unsigned, None, prep, (SlotEnd(slot),), prep.give_up)
+
+    async def _enable(self, key: Key, name: str, body: Mapping[str, str], prep: Prep) -> Ticket:
+        """An allowance, read anew: by now less may be needed than when it was asked for."""
+        try:
+            token_at, spender = checked_address("token", body["token"]), checked_address("spender", body["spender"])
+            amount = int(body["amount"])
+        except (KeyError, ValueError):
+            raise Unsupported(name, "is no allowance") from None
+        token = next((each for each in self._venue.tokens if each.address == token_at), None)
+        if token is None:
+            raise Unsupported(name, f"{token_at} is no token of this account")
+        _, (result,) = await self._ledger.read([Read(token_at, ALLOWANCE, (self._ledger.address, spender))])
+        assert result.values is not None
+        current = int(result.values[0])
+        step = self._approval(token, spender, current, amount)
+        if step is None:
+            raise OrderRefused(f"{spender} may take {current} units of {token.asset} already", code="ENABLED")
+        fees_state = await self._ledger.state([history_request()])
+        fees = self._fees(fees_state, prep.instead_of)
+        slot = self._slot(prep, prep.instead_of)
+        unsigned = Unsigned(
+            self._ledger.chain.id, slot.number, step.to, 0, step.data + tag(key), APPROVAL_GAS, fees.max_fee, fees.tip
+        )
+        return await self._seal("enable", key, key, unsigned, None, prep, (SlotEnd(slot),), prep.give_up)
+
+    @staticmethod
+    def _approval(token: Token, spender: str, current: int, amount: int) -> Approval | None:
+        if amount == 0:  # the reset that another step waits for
+            reset = Approval(token.address, APPROVE.call(spender, 0), 0, f"reset the allowance of {token.asset}")
+            return reset if current else None
+        steps = approval_steps(token, spender, current, amount)
+        return steps[0] if steps else None
+
+    # signing ----------------------------------------------------------------------------------------------------
+
+    async def _seal(
+        self,
+        op: Op,
+        key: Key,
+        order: Key,
+        unsigned: Unsigned,
+        terms: Terms | None,
+        prep: Prep,
+        ends: tuple[SlotEnd | TimeEnd, ...],
+        send_before: Ms,
+        outlay: tuple[Money, ...] = (),
+    ) -> Ticket:
+        self._guard.check(unsigned, prep.now)
+        body: bytes = b""
+        ids: tuple[VenueId, ...] = ()
+        if not prep.dry:
+            raw = await self._signer.sign(unsigned)
+            try:
+                signed = decode(raw)
+            except ValueError as error:
+                raise NotSent(f"the signer's answer is no transaction: {error}") from None
+            if signed.unsigned != unsigned or signed.sender != self._ledger.address:
+                raise NotSent("the signer signed another transaction, or for another address")
+            self._guard.signed(unsigned, prep.now)
+            body = write_body(op, order, raw, terms)
+            ids = (tx_id(signed.hash),)
+        native = Money(self._ledger.chain.native, to_amount(unsigned.gas * unsigned.max_fee, ETHER_DECIMALS))
+        return Ticket(
+            key,
+            body,
+            self.codec,
+            self._identity,
+            Fence(True, ends, "ledger"),
+            ids,
+            min(FOREVER, send_before),
+            _summed((*outlay, native)),
+            f"{op}, number {unsigned.nonce}",
+        )
+
+    def _slot(self, prep: Prep, base: Ticket | None) -> Slot:
+        """The number of what is replaced, else the next one (rule 17)."""
+        if base is not None and base.slot is not None and prep.instead_of is None:
+            return base.slot
+        return prep.take(self._identity)
+
+    def _fees(self, state: State, base: Ticket | None) -> Fees:
+        now = estimate(read_history(state.answers[0]), self._limits)
+        if base is None:
+            return now
+        old = read_body(base, self._ledger.address, self._ledger.chain.id).tx.unsigned
+        return replace(Fees(old.max_fee, old.tip), now, self._limits)
+
+
+def _limit(answer: object) -> int:
+    """A node's estimate, and a fifth. Raises OrderRefused for a call that would revert, InsufficientFunds."""
+    if not isinstance(answer, NodeError):
+        return _number(answer) * SPARE_NUMERATOR // SPARE_DENOMINATOR
+    if answer.meaning is Meaning.REVERTED:
+        raise OrderRefused(f"it would revert: {revert_reason(revert_data(answer))}", why="reverted")
+    if answer.meaning is Meaning.FUNDS:
+        raise InsufficientFunds(answer.message, why="funds")
+    raise Unavailable(str(answer))
+
+
+def _number(answer: object) -> int:
+    try:
+        return int(str(answer), 16)
+    except ValueError:
+        raise Unavailable(f"a node's answer is no number: {answer}"[:200]) from None
+
+
+def _summed(outlay: tuple[Money, ...]) -> tuple[Money, ...]:
+    total: dict[str, Decimal] = {}
+    for each in outlay:
+        total[each.asset] = total.get(each.asset, Decimal(0)) + each.amount
+    return tuple(Money(asset, amount) for asset, amount in total.items())

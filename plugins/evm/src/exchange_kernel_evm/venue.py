@@ -1,0 +1,172 @@
+"""What is left for the author of an on-chain venue: an order into a call, and a mined transaction into fills.
+
+The frame (:class:`exchange_kernel_evm.adapter.EvmAdapter`) does everything else: numbers, fees, signatures, sending,
+looking, finality, reorganisations, cancels, allowances, the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from exchange_kernel.schema import Side, SymbolMetadata
+from exchange_kernel.value import Value
+from exchange_kernel.venue import (
+    Context,
+    Cost,
+    Key,
+    Money,
+    Ms,
+    Need,
+    NeedsFirst,
+    NotNow,
+    OrderReport,
+    Preview,
+    Spec,
+    VenueStatus,
+    Why,
+)
+from exchange_kernel_evm.chains import Chain
+from exchange_kernel_evm.finality import Mined
+from exchange_kernel_evm.multicall import Read, Result
+from exchange_kernel_evm.rpc import Block
+from exchange_kernel_evm.tokens import Token
+from exchange_kernel_evm.transactions import Unsigned
+
+__all__ = ["Call", "ChainReads", "OnChainVenue", "Outcome", "Resting", "Terms", "Trade"]
+
+
+class Terms(Value, frozen=True):
+    """What a transaction orders. ``price``: the order's limit, or None. ``more``: for the venue itself."""
+
+    symbol: str
+    side: Side
+    amount: Decimal
+    price: Decimal | None = None
+    more: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+class Call(Value, frozen=True):
+    """The call that executes an order. The frame adds the tag, the number, the fees and the signature.
+
+    ``value`` in wei. ``gas``: the limit without the tag; None: asked of a node, and a fifth more. ``until``: the
+    calldata's own deadline, ledger ms UTC; None: it has none. ``outlay``: the most it may cost besides gas.
+    """
+
+    to: str
+    data: bytes
+    terms: Terms
+    value: int = 0
+    gas: int | None = None
+    until: Ms | None = None
+    outlay: tuple[Money, ...] = ()
+
+
+class Trade(Value, frozen=True):
+    """One execution inside a transaction. Its place in :attr:`Outcome.trades` is its ordinal, and must never change."""
+
+    base: Decimal
+    quote: Decimal
+    price: Decimal
+    fees: tuple[Cost, ...] = ()
+    maker: bool | None = None
+
+
+class Outcome(Value, frozen=True):
+    """What became of an order whose transaction is in a block."""
+
+    status: VenueStatus
+    trades: tuple[Trade, ...] = ()
+    why: Why = Why.NONE
+    text: str = ""
+    need: Need | None = None
+
+
+class ChainReads(Protocol):
+    """The chain as a venue sees it."""
+
+    @property
+    def chain(self) -> Chain:
+        """Which one."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The account."""
+        ...
+
+    async def read(self, reads: Sequence[Read]) -> tuple[Block, list[Result]]:
+        """Contracts, all in the same block: in one request. Raises Unavailable, RateLimited."""
+        ...
+
+    async def raw(self, method: str, *params: Any) -> Any:
+        """Any other read. Raises Unavailable, RateLimited, NodeError."""
+        ...
+
+
+class OnChainVenue(Protocol):
+    """One venue on one chain, for one account. Keeps nothing that is not in its configuration or on the chain."""
+
+    name: str
+    """Of the venue; the codec of its tickets begins with it."""
+    settings: Sequence[str]
+    """Names of its own settings, besides :data:`exchange_kernel_evm.config.SETTINGS`."""
+
+    def configure(self, ctx: Context, chain: Chain, address: str) -> None:
+        """Called once, first. Raises ConfigError."""
+        ...
+
+    async def load(self, chain: ChainReads) -> Sequence[SymbolMetadata]:
+        """Every market, from the chain. Called by open and by markets(). Raises Unavailable."""
+        ...
+
+    def check(self, spec: Spec, was: Spec | None = None) -> Preview:
+        """As :meth:`exchange_kernel.venue.VenueAdapter.check`."""
+        ...
+
+    async def place(self, key: Key, spec: Spec, chain: ChainReads) -> Call | NeedsFirst | NotNow:
+        """The call for an order that :meth:`check` has previewed. Raises what ``prepare`` may raise."""
+        ...
+
+    def terms(self, tx: Unsigned) -> Terms | None:
+        """What a transaction orders, from its calldata alone; None: nothing. For a kernel that lost its tickets."""
+        ...
+
+    def executed(self, terms: Terms, mined: Mined, address: str) -> Outcome:
+        """What a transaction that succeeded did, from its receipt alone. Pure: the same receipt, the same outcome."""
+        ...
+
+    @property
+    def tokens(self) -> Sequence[Token]:
+        """Whose balances are the account's."""
+        ...
+
+    @property
+    def contracts(self) -> frozenset[str]:
+        """What the signer may call; with checksums."""
+        ...
+
+    @property
+    def spenders(self) -> frozenset[str]:
+        """Whom the signer may let spend a token; with checksums."""
+        ...
+
+
+@runtime_checkable
+class Resting(Protocol):
+    """Optional: a venue whose orders go on living in a contract after their transaction."""
+
+    async def progress(self, terms: Terms, mined: Mined, chain: ChainReads) -> Outcome:
+        """Where an order stands now. Replaces :meth:`OnChainVenue.executed`."""
+        ...
+
+    async def withdraw(self, terms: Terms, mined: Mined, chain: ChainReads) -> Call:
+        """The call that ends it, or takes its proceeds. Raises UnknownTarget where there is nothing to end."""
+        ...
+
+    async def open_orders(self, chain: ChainReads) -> Sequence[OrderReport]:
+        """Those that rest now. Raises Unavailable."""
+        ...

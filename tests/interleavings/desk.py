@@ -306,7 +306,9 @@ class Desk:
             if progress.status.terminal:
                 assert not any(order.live for order in orders), f"{intent.intent_id} is {progress.status} and alive"
             if progress.status not in (IntentStatus.UNKNOWN, IntentStatus.PARKED):
-                executed = sum((order.base for order in orders), Decimal(0))
+                # What rests and has to be settled is not executed for good.
+                over = [order for order in orders if self.venue.settle == "off" or not order.live]
+                executed = sum((order.base for order in over), Decimal(0))
                 assert progress.filled_base == executed, f"{intent.intent_id}: booked {progress.filled_base}"
         found = await database.verify(store, ACCOUNT)
         assert found.differences == (), found.differences

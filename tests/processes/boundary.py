@@ -13,7 +13,7 @@ from typing import Any
 from exchange_kernel.state.commit import Change
 from exchange_kernel.state.rows import TicketState
 from exchange_kernel.state.stores import IntentStateStore
-from exchange_kernel.venue import Amend, Burn, Cancel, Enable, Place, Ticket
+from exchange_kernel.venue import Amend, Burn, Cancel, Enable, Place, Settle, Ticket
 from exchange_kernel_paper.tickets import operation
 
 Touch = Callable[[str, Any], Awaitable[None]]
@@ -27,7 +27,14 @@ _OPERATIONS = {
     "RenewLease": "renewal",
     "AcquireLease": "takeover",
 }
-_COMMANDS: dict[type, str] = {Place: "place", Amend: "amend", Cancel: "cancel", Burn: "burn", Enable: "enable"}
+_COMMANDS: dict[type, str] = {
+    Place: "place",
+    Amend: "amend",
+    Cancel: "cancel",
+    Burn: "burn",
+    Enable: "enable",
+    Settle: "settle",
+}
 _WIRE = {"order": "place"}
 
 

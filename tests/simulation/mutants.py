@@ -18,6 +18,7 @@ from exchange_kernel.errors import NoEffect, Refused
 from exchange_kernel.reconcile import decide as decide_module
 from exchange_kernel.reconcile import engine, fold, numbers, outcome, prerequisites, proof, sending, session
 from exchange_kernel.reconcile.decide import AmendOrder, Query, Resend, Wait
+from exchange_kernel.reconcile.decisions import SettleOrder
 from exchange_kernel.state import commit, unit
 from exchange_kernel.state.rows import AttemptState, TicketKind
 from exchange_kernel.venue import Ticket
@@ -78,6 +79,27 @@ def _unproved() -> list[Patch]:
 
 def _alone() -> list[Patch]:
     return [(prerequisites.Prerequisites, "used", lambda self, intent_id, needs: dict.fromkeys(needs, Decimal(0)))]
+
+
+def _never_settled() -> list[Patch]:
+    real = decide_module.needed
+
+    def needed(record: Any, live: Any, facts: Any, *, wanted: bool) -> Any:
+        step = real(record, live, facts, wanted=wanted)
+        return None if isinstance(step, SettleOrder) else step
+
+    return [(decide_module, "needed", needed)]
+
+
+def _settled_again() -> list[Patch]:
+    real = decide_module.needed
+
+    def needed(record: Any, live: Any, facts: Any, *, wanted: bool) -> Any:
+        if facts.need is not None and facts.need.what == "settle" and facts.looked:
+            return SettleOrder(live, "it still says so")
+        return real(record, live, facts, wanted=wanted)
+
+    return [(decide_module, "needed", needed)]
 
 
 def _no_cas() -> list[Patch]:
@@ -232,6 +254,7 @@ def _late_dropped() -> list[Patch]:
 
 
 TIMED = {"fence": "time_window"}
+SETTLING = {"settings": {"settle": "on"}, "styles": ("resting",), "trades": 0.9}
 STEADY = {"crash": 0.0, "pause": 0.0, "store_unavailable": 0.0, "commit_unknown": 0.0, "restore_at": None}
 
 MUTANTS: dict[str, Mutant] = {
@@ -311,6 +334,10 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "allowance of one for all": Mutant(
         "R29", ("R28",), _alone, plan={**ENABLING, "settings": {"enable": "allowance"}, "styles": ("resting",)}
+    ),
+    "settled never": Mutant("need settle", ("L1",), _never_settled, plan={**TIMED, **SETTLING}),
+    "settled again, unproved": Mutant(
+        "R23", ("R23",), _settled_again, plan={**TIMED, **SETTLING, "venue": [("request_lost", 0.5, (200, 1500))]}
     ),
     "late fill dropped": Mutant(
         "R19", ("S10", "S6", "S2", "L1"), _late_dropped, plan={"lying": True, "fence": "time_window"}

@@ -43,6 +43,8 @@ class Plan:
     restore_at: float | None = None
     trades: float = 0.4
     lying: bool = False
+    fees: float = 0.0
+    """Seconds, on average, between two changes of a ledger's base fee; 0: it stays."""
     stranger: float = 0.0
     """Seconds, on average, between two doings of somebody else on the same account; 0: there is nobody."""
 
@@ -65,6 +67,12 @@ FORGETFUL: dict[str, Any] = {
     "venue": [("event_drop", 0.7, 0), ("answer_lost", 0.6, (500, 2500)), ("disconnect", 0.03, 0)],
 }
 """Orders seen once that end unseen, and are forgotten: gone from snapshot and history, they are closed (R16)."""
+
+SETTLED: dict[str, Any] = {"settings": {"settle": "on"}, "styles": ("resting", "resting", "crossing"), "trades": 0.8}
+"""What rests has to be settled once it has executed in full."""
+
+WATCHED: dict[str, Any] = {"settings": {"rests": "off"}, "styles": ("resting", "resting", "crossing", "ioc", "market")}
+"""Nothing rests at the venue: the kernel keeps what would, and watches the prices."""
 
 STYLES = ("market", "resting", "resting", "resting", "crossing", "ioc", "fok", "post_only")
 
@@ -119,6 +127,12 @@ def accent(seed: int) -> dict[str, Any]:
     if kind < 0.40:
         fence = rng.choice([fence for fence in FENCES if fence != "none"])
         return {"fence": fence, "settings": {"enable": rng.choice(("mode", "allowance"))}, "intents": (3, 6)}
+    if kind < 0.35:
+        return SETTLED
+    if kind < 0.39:
+        return {"fence": "sequence", "fees": 1.0}
+    if kind < 0.45:
+        return WATCHED
     return {}
 
 

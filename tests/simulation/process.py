@@ -205,3 +205,13 @@ class SimAdapter:
         async for event in self.inner.events(cursor):
             await self._process.io("venue:event")
             yield event
+
+
+class PricedSimAdapter(SimAdapter):
+    """The same, and the venue's prices too, where somebody watches them."""
+
+    async def prices(self, symbols: frozenset[str]) -> AsyncIterator[Any]:
+        await self._process.io("venue:prices")
+        async for tick in self.inner.prices(symbols):
+            await self._process.io("venue:price")
+            yield tick

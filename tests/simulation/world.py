@@ -28,8 +28,9 @@ from exchange_kernel.kernel import Kernel
 from exchange_kernel.models import Desired, IntentStatus
 from exchange_kernel.reconcile import engine
 from exchange_kernel.reconcile.session import Settings, make_key
+from exchange_kernel.schema import Side
 from exchange_kernel.state.commit import Change
-from exchange_kernel.state.rows import CREATING, LIVE_STATES
+from exchange_kernel.state.rows import CREATING, LIVE_STATES, TicketKind
 from exchange_kernel.testing.virtual import Deadlock, SeededIds, VirtualClock, VirtualLoop
 from exchange_kernel.venue import Ticket
 from exchange_kernel_paper.adapter import PaperAdapter
@@ -39,7 +40,7 @@ from exchange_kernel_paper.registry import Registry
 from tests.simulation import database
 from tests.simulation.adapters import ShortFence
 from tests.simulation.plan import Plan, Wish, draw
-from tests.simulation.process import Process, Rates, SimAdapter, SimStore, Weather
+from tests.simulation.process import PricedSimAdapter, Process, Rates, SimAdapter, SimStore, Weather
 from tests.simulation.stranger import Stranger
 
 ACCOUNT = "sim"
@@ -153,7 +154,8 @@ class World:
         inner_adapter: Any = self.hooks.adapter(PaperAdapter())
         if self.plan.lying:
             inner_adapter = ShortFence(inner_adapter)
-        adapter = SimAdapter(inner_adapter, process, self.sending)
+        made = SimAdapter if self.exchange.settings.rests == "on" else PricedSimAdapter
+        adapter = made(inner_adapter, process, self.sending)
         inner = database.store(self.database, self.clock, SeededIds(Random(self.plan.seed ^ self.spawned)))
         process.kernel = Kernel(
             ACCOUNT,
@@ -227,6 +229,11 @@ class World:
             intent_id = operation.before.intent.intent_id
             fresh = operation.after.tickets[len(operation.before.tickets) :]
             creating = any(row.kind in CREATING for row in fresh)
+            if any(row.kind is TicketKind.SETTLE for row in fresh):
+                self.weather.counts["settlement"] += 1
+                open_one = [r for r in operation.after.tickets if r.kind is TicketKind.SETTLE and r.state.open]
+                if len(open_one) > 1 and all(r.ticket.fence.ends for r in open_one):
+                    self.violated("R23", f"{intent_id}: settled again while a settlement may still take effect")
             for row in (row for row in fresh if row.kind in CREATING):
                 self.key_owner.setdefault(row.ticket.key, (intent_id, row.attempt))
             if creating:
@@ -397,6 +404,13 @@ class World:
             else:
                 house.step(symbol)
 
+    async def fees(self) -> None:
+        """The ledger's base fee moves; with the healing it stays, at what may be more than what waits has offered."""
+        while self.loop.time() < self.plan.faulty_for:
+            await asyncio.sleep(self.rng.uniform(0.5, 1.5) * self.plan.fees)
+            self.exchange.set_base_fee(str(self.rng.choice(("0.01", "0.05", "0.2"))))
+            self.weather.counts["fee moved"] += 1
+
     async def watch(self) -> None:
         while not self.done:
             await asyncio.sleep(0.5)
@@ -417,6 +431,8 @@ class World:
         self.begin_faults()
         keepers = [asyncio.create_task(self.live(index)) for index in range(plan.processes)]
         others = [asyncio.create_task(self.market(house)), asyncio.create_task(self.watch())]
+        if plan.fees and plan.fence == "sequence":
+            others.append(asyncio.create_task(self.fees()))
         if self.stranger is not None:
             others.append(asyncio.create_task(self.stranger.trade(plan.faulty_for)))
         if plan.restore_at is not None:
@@ -487,6 +503,9 @@ class World:
             live = record.live
             if status is IntentStatus.UNKNOWN and live is not None and self.beyond_proof(live):
                 continue
+            if live is None and not self.tradable(intent):
+                self.weather.counts["watched"] += 1
+                continue
             resting = status in (IntentStatus.WORKING, IntentStatus.PARTIALLY_FILLED) and live is not None
             if not resting or intent.desired is Desired.CANCELED:
                 out.append(f"{name}: neither terminal nor working nor parked")
@@ -501,9 +520,24 @@ class World:
                 told = any(c.reason == "Drift" for c in progress.conditions)
                 if at_venue is not None and at_venue.amount != live.spec.amount and not told:
                     out.append(f"{name}: {live.spec.amount} wanted, {at_venue.amount} at the venue")
-                if len(orders) != 1 or orders[0].base != live.booked_base:
+                tentative = self.exchange.settings.settle == "on"
+                if at_venue is not None and at_venue.due:
+                    out.append(f"{name}: it has executed in full, and nobody settles it")
+                if len(orders) != 1 or (orders[0].base != live.booked_base and not tentative):
                     out.append(f"{name}: the venue disagrees: {[o.view() for o in orders]}, booked {live.booked_base}")
         return out
+
+    def tradable(self, intent: Any) -> bool:
+        """Should the kernel do something now about an order without an attempt? Not where it waits for its price."""
+        order = intent.order
+        if self.exchange.settings.rests == "on" or intent.desired is Desired.CANCELED:
+            return True
+        if order.limit_price is None or order.time_in_force != "GTC":
+            return True
+        bid, ask, _ = self.exchange.book(order.symbol_id).top()
+        if order.side is Side.BUY:
+            return ask is not None and bool(ask <= order.limit_price)
+        return bid is not None and bool(bid >= order.limit_price)
 
     def beyond_proof(self, live: Any) -> bool:
         """UNKNOWN is honest where the venue can't tell: no fence, or a finished order already forgotten (R14, R16)."""
@@ -532,8 +566,9 @@ class World:
                 continue
             record = await store.record(ACCOUNT, name)
             orders = self.orders_of(record)
-            base = sum((o.base for o in orders), Decimal(0))
-            quote = sum((o.quote for o in orders), Decimal(0))
+            settled = [o for o in orders if not (o.live and self.exchange.settings.settle == "on")]
+            base = sum((o.base for o in settled), Decimal(0))
+            quote = sum((o.quote for o in settled), Decimal(0))
             if progress.status is IntentStatus.UNKNOWN or progress.status is IntentStatus.PARKED:
                 continue
             if (progress.filled_base, progress.filled_quote) != (base, quote):
@@ -590,7 +625,7 @@ class World:
 
 
 ENDINGS = ("OrderFilled", "OrderCanceled", "OrderExpired", "OrderRejected")
-CHANGES = ("order", "amend", "cancel", "burn", "enable")
+CHANGES = ("order", "amend", "cancel", "burn", "enable", "settle")
 READS = ("find", "recent", "open", "history", "account", "enabled")
 EVENT_FAULTS = ("event_drop", "event_duplicate", "event_reorder", "disconnect")
 

@@ -60,7 +60,8 @@ class Condition(Value, frozen=True):
     """One aspect of an intent or account, with its reason and the time (ms UTC) it last changed.
 
     Types: Synced, Protected, Degraded, Halted, Limited (reason: the limit of the account that holds the order back, as
-    its configuration names it), AmendRejected, WaitingForSequence, ContradictedByVenue, VenueUnreachable.
+    its configuration names it), AmendRejected, WaitingForSequence, ContradictedByVenue, VenueUnreachable, Emulated
+    (reason: the capability that the kernel provides in the venue's stead).
     """
 
     type: str

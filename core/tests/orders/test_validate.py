@@ -211,13 +211,15 @@ def test_an_order_for_another_symbol_is_refused() -> None:
         (order(), without("limit"), "limit"),
         (order(), without("amount_base"), "amount_base"),
         (market(amount=50, amount_type="QUOTE"), without("amount_quote"), "amount_quote"),
-        (order(), without("gtc"), "gtc"),
+        (order(allow_emulation=False), without("gtc"), "gtc"),
+        (order(), without("gtc", "ioc", "fok"), "gtc"),
+        (order(post_only=True), without("gtc"), "gtc"),
         (order(time_in_force="IOC"), without("ioc"), "ioc"),
         (market(time_in_force="IOC"), without("ioc"), "ioc"),
         (order(time_in_force="FOK"), without("fok"), "fok"),
-        (order(time_in_force="DAY"), without("day", "gtc"), "day"),
+        (order(time_in_force="DAY"), without("day", "gtc", "ioc", "fok"), "day"),
         (order(time_in_force="DAY", allow_emulation=False), without("day"), "day"),
-        (order(time_in_force="GTD", expire_at=NOW + 1), without("gtd", "gtc"), "gtd"),
+        (order(time_in_force="GTD", expire_at=NOW + 1), without("gtd", "gtc", "ioc", "fok"), "gtd"),
         (order(time_in_force="GTD", expire_at=NOW + 1, allow_emulation=False), without("gtd"), "gtd"),
         (order(post_only=True), without("post_only"), "post_only"),
         (order(reduce_only=True), without("reduce_only"), "reduce_only"),
@@ -265,11 +267,11 @@ def test_what_the_venue_lacks_is_unsupported(made: StandardOrder, symbol: Symbol
 
 @pytest.mark.parametrize("feature", FEATURES)
 def test_only_what_an_order_needs_is_asked_for(feature: str) -> None:
-    """A plain limit order is refused for the lack of its three capabilities, and of no other."""
+    """A limit order without emulation is refused for the lack of its three capabilities, and of no other."""
     needed = {"limit", "amount_base", "gtc"}
     if feature in needed:
         with pytest.raises(Unsupported):
-            validate(order(), without(feature), NOW)
+            validate(order(allow_emulation=False), without(feature), NOW)
     else:
         assert validate(order(), without(feature), NOW) == order()
 

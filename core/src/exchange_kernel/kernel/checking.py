@@ -7,6 +7,7 @@ from decimal import Decimal
 from exchange_kernel.errors import InvalidOrder, UnknownSymbol
 from exchange_kernel.models import Limits
 from exchange_kernel.orders.validate import suggest, to_spec, validate
+from exchange_kernel.orders.watch import watched
 from exchange_kernel.reconcile.apply import notional
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.wanted import guarded_spec
@@ -64,8 +65,11 @@ def find_symbol(session: Session, symbol_id: str) -> SymbolMetadata:
     return symbol
 
 
-def submit_deadline(session: Session, order: StandardOrder, now: int) -> int:
-    """Until when it may still be sent (R8): an order that has run out by itself never is."""
+def submit_deadline(session: Session, order: StandardOrder, now: int) -> int | None:
+    """Until when it may still be sent (R8): an order that has run out by itself never is. One that the
+    kernel keeps until its price is met may be sent as long as it is wanted (None)."""
+    if watched(order, find_symbol(session, order.symbol_id).capabilities):
+        return order.expire_at
     once = order.limit_price is None or order.time_in_force in ("IOC", "FOK")
     patience = session.settings.single_shot_deadline_ms if once else session.settings.resting_deadline_ms
     return now + patience if order.expire_at is None else min(now + patience, order.expire_at)

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from exchange_kernel.errors import InvalidOrder, UnknownSymbol, Unsupported
 from exchange_kernel.orders.grid import Neighbours, amount_neighbours, price_neighbours, round_down
+from exchange_kernel.orders.watch import immediate, needs_watching, unwatchable, watched
 from exchange_kernel.schema import (
     AmountType,
     ConditionalOrderMode,
@@ -61,25 +62,29 @@ def validate(order: StandardOrder, symbol: SymbolMetadata, now_ms: int) -> Stand
 
 
 def emulated_features(order: StandardOrder, symbol: SymbolMetadata) -> tuple[str, ...]:
-    """The capabilities this order needs from the kernel because the venue lacks them: ``day`` or ``gtd``, or none."""
+    """The capabilities this order needs from the kernel because the venue lacks them: ``day`` or ``gtd``, whose end its
+    timer keeps; ``gtc``, for which it watches the price; or none."""
     tif = order.time_in_force
-    return (tif.lower(),) if tif in _TIMED and not symbol.capabilities.offers(tif.lower()) else ()
+    timed = (tif.lower(),) if tif in _TIMED and not symbol.capabilities.offers(tif.lower()) else ()
+    return (*timed, "gtc") if watched(order, symbol.capabilities) else timed
 
 
 def to_spec(order: StandardOrder, symbol: SymbolMetadata) -> Spec:
-    """A validated order in the venue's words. An emulated time in force becomes GTC: the kernel's timer ends the order.
+    """A validated order in the venue's words. An emulated time in force becomes GTC: the kernel's timer ends the order;
+    where nothing rests, it becomes immediate: the kernel sends it when the price is met.
 
     The worst price of a market order (``guard``) is not known here and stays None.
     """
     trigger = order.conditional_trigger
     emulated = bool(emulated_features(order, symbol))
+    resting = immediate(symbol.capabilities) if watched(order, symbol.capabilities) else TimeInForce.GTC
     return Spec(
         symbol=symbol.symbol_id,
         side=order.side,
         amount=order.amount,
         amount_in=order.amount_type,
         limit=order.own_limit,
-        tif=TimeInForce.GTC if emulated else order.time_in_force,
+        tif=resting if emulated else order.time_in_force,
         until=None if emulated else order.expire_at,
         post_only=order.post_only,
         reduce_only=order.reduce_only,
@@ -126,10 +131,16 @@ def _check_capabilities(order: StandardOrder, capabilities: MarketCapabilities) 
             f"conditional_mode {mode}",
             "the kernel does not run it; place the entry alone, then a STANDALONE trigger order for what it has filled",
         )
-    for feature in _needed(order):
+    for feature in _needed(order, watching=needs_watching(order, capabilities)):
         if not capabilities.offers(feature):
             raise Unsupported(feature)
     tif = order.time_in_force
+    if needs_watching(order, capabilities):
+        why = unwatchable(order, capabilities)
+        if why or not order.allow_emulation:
+            why = why or "the order does not allow emulation"
+            raise Unsupported(tif.lower(), f"this venue does not offer it, and {why}")
+        return
     if tif not in _TIMED or capabilities.offers(tif.lower()):
         return
     if not order.allow_emulation:
@@ -138,7 +149,7 @@ def _check_capabilities(order: StandardOrder, capabilities: MarketCapabilities) 
         raise Unsupported(tif.lower(), "this venue does not offer it, and emulation would need gtc")
 
 
-def _needed(order: StandardOrder) -> list[str]:
+def _needed(order: StandardOrder, *, watching: bool) -> list[str]:
     """The capabilities the venue itself must have; DAY and GTD, which the kernel can provide, are not among them."""
     needed = [f"amount_{order.amount_type.lower()}"]
     trigger = order.conditional_trigger
@@ -149,7 +160,11 @@ def _needed(order: StandardOrder) -> list[str]:
     else:
         needed.append("market" if order.is_market else "limit")
     # A plain market order never rests, so GTC asks nothing of the venue.
-    if order.time_in_force not in _TIMED and (order.time_in_force is not TimeInForce.GTC or _may_rest(order)):
+    if (
+        not watching
+        and order.time_in_force not in _TIMED
+        and (order.time_in_force is not TimeInForce.GTC or _may_rest(order))
+    ):
         needed.append(order.time_in_force.lower())
     for feature, wanted in (
         ("post_only", order.post_only),

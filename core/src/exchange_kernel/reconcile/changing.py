@@ -6,7 +6,7 @@ from exchange_kernel.errors import InvalidOrder, NoEffect
 from exchange_kernel.events import OrderRecorded, OrderSubmitted
 from exchange_kernel.models import ZERO, Condition, IntentStatus
 from exchange_kernel.reconcile.apply import finish, notional
-from exchange_kernel.reconcile.decisions import AmendOrder, BurnNumber, CancelOrder, Submit
+from exchange_kernel.reconcile.decisions import AmendOrder, BurnNumber, CancelOrder, ReplaceOrder, SettleOrder, Submit
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.sending import Sender
 from exchange_kernel.reconcile.session import Session
@@ -14,7 +14,7 @@ from exchange_kernel.reconcile.steps import WAITS, command_of, spec_of_step
 from exchange_kernel.reconcile.target import price_of, spec_of
 from exchange_kernel.schema import canonical
 from exchange_kernel.state.rows import Attempt, Record, TicketKind, TicketRow, is_step
-from exchange_kernel.venue import Amend, Burn, Cancel, Place, Ticket
+from exchange_kernel.venue import Amend, Burn, Cancel, Place, Settle, Ticket
 
 
 class Changes:
@@ -33,7 +33,10 @@ class Changes:
         try:
             preview = session.adapter.check(spec_of(session, record, decision.amount))
         except (InvalidOrder, NoEffect) as error:
-            finish(draft, IntentStatus.REJECTED, str(error))
+            if record.progress.filled_base:
+                finish(draft, IntentStatus.EXPIRED, f"what is left of it cannot be ordered: {error}")
+            else:
+                finish(draft, IntentStatus.REJECTED, str(error))
             return draft
         spec = preview.spec
         value = notional(spec, spec.amount, price_of(session, record)) or ZERO
@@ -131,8 +134,46 @@ class Changes:
             return TicketRow(attempt.n, seq, TicketKind.CANCEL, attempt.generation, ticket, committed_at=now)
 
         before = decision.instead_of.ticket if decision.instead_of else None
-        command = Cancel(key, record.ref(attempt))
+        command = Cancel(key, record.ref(attempt), decision.force)
         return await self._sender.command(draft, consumed, command, enter_row=enter, instead_of=before)
+
+    async def settle(self, draft: Draft, decision: SettleOrder, consumed: int) -> Draft:
+        """Take the proceeds of an order that has executed in full. It opens nothing, so that no halt holds it back."""
+        session, record = self.session, draft.record
+        attempt = decision.attempt
+        seq = _next_seq(record, attempt.n)
+        key = session.key(record.intent.intent_id, attempt.n, "settle", seq, session.epoch)
+
+        def enter(ticket: Ticket, now: int) -> TicketRow:
+            draft.emit(OrderRecorded, what=f"settle {seq}", reason=decision.why[:200])
+            return TicketRow(attempt.n, seq, TicketKind.SETTLE, attempt.generation, ticket, committed_at=now)
+
+        return await self._sender.command(draft, consumed, Settle(key, record.ref(attempt)), enter_row=enter)
+
+    async def replace(self, draft: Draft, decision: ReplaceOrder, consumed: int) -> Draft:
+        """The same order under the same number for a higher fee: at most one of its tickets ever takes effect."""
+        session, record = self.session, draft.record
+        attempt, before = decision.attempt, decision.row.ticket
+        seq = _next_seq(record, attempt.n)
+        value = notional(attempt.spec, attempt.spec.amount, price_of(session, record)) or ZERO
+        watch = session.watch(record.intent.intent_id)
+        watch.resends += 1
+        watch.resend_at = session.clock.now_ms() + session.backoff_ms(watch.resends)
+
+        def enter(ticket: Ticket, now: int) -> TicketRow:
+            _admitted(draft)
+            draft.emit(OrderRecorded, what=f"replace {seq}", reason=decision.why[:200])
+            return TicketRow(attempt.n, seq, TicketKind.PLACE, attempt.generation, ticket, committed_at=now)
+
+        return await self._sender.command(
+            draft,
+            consumed,
+            Place(attempt.key, attempt.spec),
+            enter_row=enter,
+            value=value,
+            instead_of=before,
+            needs=session.adapter.check(attempt.spec).needs,
+        )
 
     async def burn(self, draft: Draft, decision: BurnNumber, consumed: int) -> Draft:
         """Use up a sequence number whose ticket may not be sent any more (R26, R27)."""

@@ -3,10 +3,10 @@ chooses an action is here, and only here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 from exchange_kernel.models import Desired, IntentStatus
+from exchange_kernel.orders.watch import pause_ms
 from exchange_kernel.reconcile.decisions import (
     AmendOrder,
     BurnNumber,
@@ -22,48 +22,17 @@ from exchange_kernel.reconcile.decisions import (
     Submit,
     Wait,
 )
-from exchange_kernel.reconcile.proof import Look, provable, proves_dead, summary
+from exchange_kernel.reconcile.needs import needed
+from exchange_kernel.reconcile.proof import provable, proves_dead, summary
+from exchange_kernel.reconcile.weighing import Facts, look_until, query, sendable
 from exchange_kernel.schema import TimeInForce
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.rows import OPENING, Attempt, AttemptState, Record, TicketKind, TicketRow, TicketState
-from exchange_kernel.value import Value, revised
-from exchange_kernel.venue import Opened, VenueStatus
+from exchange_kernel.value import revised
+from exchange_kernel.venue import VenueStatus, Why
 
 NO_EFFECT_CODES = frozenset({"NotSent", "RateLimited", "ClockSkew"})
 """Definite, and nobody's fault: an attempt that ended so does not count against ``max_attempts``."""
-
-
-class Facts(Value, frozen=True):
-    """What the engine knows beside the record.
-
-    ``now``: local ms. ``looks``: reads that did not show the attempt. ``query_at``: not before this (pacing).
-    ``not_before``: back off new attempts and amendments until then. ``blocked``: why nothing may be opened (halt,
-    RECOVERING), or "". ``recovering``: why commits may be lost, or "". ``until``: when the kernel's own timer ends the
-    order (emulated GTD/DAY). ``amendable``: the venue can change the working order into what is wanted now, natively.
-    ``same``: the working order is that already.
-    ``missing``: a complete snapshot did not show the revived attempt, or else the live one. ``gone``: neither do two
-    lookups, nor a complete snapshot and complete fill history begun since. ``cancel_at``, ``resend_at``: not before
-    these (pacing). ``looked``: how often it was looked up since its last command. ``waits``: for which prerequisite a
-    new attempt has to wait, or ""; ``refused``: why that will not come, or "" (R28).
-    """
-
-    now: int
-    opened: Opened
-    looks: Sequence[Look] = ()
-    query_at: int = 0
-    not_before: int = 0
-    cancel_at: int = 0
-    resend_at: int = 0
-    blocked: str = ""
-    recovering: str = ""
-    until: int | None = None
-    amendable: bool = False
-    same: bool = False
-    missing: bool = False
-    gone: bool = False
-    looked: int = 0
-    waits: str = ""
-    refused: str = ""
 
 
 def decide(record: Record, facts: Facts) -> Decision:
@@ -72,6 +41,8 @@ def decide(record: Record, facts: Facts) -> Decision:
     if facts.recovering and isinstance(decision, Finish):
         # The store may have lost a later attempt: until the venue was searched nothing proves this to be the end (R32).
         return Wait(None, facts.recovering)
+    if isinstance(decision, CancelOrder) and facts.need is not None and facts.need.what == "force_cancel":
+        return revised(decision, force=True)
     return decision
 
 
@@ -85,7 +56,7 @@ def _decide(record: Record, facts: Facts) -> Decision:
     if live is None:
         return _without_attempt(record, facts)
     if live.state is AttemptState.CLOSING:
-        return CloseForgotten(live) if facts.gone else _query(live, "final fills", facts)
+        return CloseForgotten(live) if facts.gone else query(live, "final fills", facts)
     if live.seen:
         return _working(record, live, facts)
     return undecided(record, live, facts)
@@ -124,7 +95,7 @@ def _without_attempt(record: Record, facts: Facts) -> Decision:
     if remaining(record) <= 0 and record.attempts:
         return Finish(IntentStatus.FILLED, "executed in full")
     if last is not None:
-        ended = _venue_end(record, last)
+        ended = None if _lost_race(record, last, facts) else _venue_end(record, last)
         if ended is not None:
             return ended
     if intent.desired is Desired.CANCELED:
@@ -137,7 +108,13 @@ def _without_attempt(record: Record, facts: Facts) -> Decision:
         return Finish(IntentStatus.EXPIRED, "it had its one chance at the venue")
     if intent.submit_deadline is not None and facts.now >= intent.submit_deadline:
         return Finish(IntentStatus.EXPIRED, "submit deadline passed")
-    tried = sum(1 for a in record.attempts if a.generation == intent.generation and a.code not in NO_EFFECT_CODES)
+    tried = sum(
+        1
+        for a in record.attempts
+        if a.generation == intent.generation
+        and a.code not in NO_EFFECT_CODES
+        and not (facts.met is not None and a.state is AttemptState.CLOSED)
+    )
     if tried >= intent.max_attempts:
         return Finish(IntentStatus.EXPIRED, f"{tried} attempts did not reach the venue")
     if held(record):
@@ -148,9 +125,39 @@ def _without_attempt(record: Record, facts: Facts) -> Decision:
         return Park(facts.refused)
     if facts.waits:
         return Wait(_earliest(intent.submit_deadline, facts.until), facts.waits)
+    if facts.met is not None:
+        waits = _watching(record, facts)
+        if waits is not None:
+            return waits
     if facts.now < facts.not_before:
-        return Wait(facts.not_before, "backing off")
+        return Wait(_earliest(facts.not_before, facts.until), "backing off")
     return Submit(len(record.attempts) + 1, remaining(record))
+
+
+def _lost_race(record: Record, last: Attempt, facts: Facts) -> bool:
+    """Did an immediate order, sent for one that the kernel keeps, end without all of it? Then it is kept on."""
+    if facts.met is None or last.state is not AttemptState.CLOSED:
+        return False
+    if last.venue_status == VenueStatus.REJECTED.value:
+        return last.why == Why.REVERTED.value
+    return last.venue_status in (VenueStatus.EXPIRED.value, VenueStatus.CANCELED.value, "forgotten")
+
+
+def _watching(record: Record, facts: Facts) -> Decision | None:
+    """What an order that the kernel keeps waits for; None: its price is met."""
+    races: list[Attempt] = []
+    for attempt in reversed(record.attempts):
+        if attempt.state is not AttemptState.CLOSED or attempt.booked or attempt.generation != record.intent.generation:
+            break
+        races.append(attempt)
+    if len(races) >= record.intent.max_attempts and all(a.why == Why.REVERTED.value for a in races):
+        return Park(f"its last {len(races)} orders were reverted: {races[0].text or races[0].why}; change or cancel it")
+    if races:
+        sent = max(row.committed_at for row in record.tickets_of(races[0].n))
+        again = sent + pause_ms(len(races))
+        if facts.now < again:
+            return Wait(_earliest(again, facts.until), f"{len(races)} races lost; backing off")
+    return None if facts.met else Wait(facts.until, "watches the price")
 
 
 def _venue_end(record: Record, last: Attempt) -> Decision | None:
@@ -200,7 +207,7 @@ def undecided(record: Record, live: Attempt, facts: Facts) -> Decision:
         return CloseDead(live, summary(facts.looks))
     place = next((row for row in record.tickets_of(live.n) if row.kind in OPENING), None)
     if place is None:
-        return _query(live, "outcome unknown; its ticket is lost", facts)
+        return query(live, "outcome unknown; its ticket is lost", facts)
     if place.ticket.fence.repeatable and any(look.key == live.key for look in facts.looks):
         again = _repeat(record, live, place, facts)
         if isinstance(again, Park) and facts.now >= facts.query_at:
@@ -208,8 +215,8 @@ def undecided(record: Record, live: Attempt, facts: Facts) -> Decision:
         if again is not None:
             return again
     if not provable(ref) and not place.ticket.fence.repeatable:
-        return _query(live, "outcome unknown; this venue can never prove absence (R14)", facts)
-    return _query(live, "outcome unknown", facts)
+        return query(live, "outcome unknown; this venue can never prove absence (R14)", facts)
+    return query(live, "outcome unknown", facts)
 
 
 def _repeat(record: Record, live: Attempt, place: TicketRow, facts: Facts) -> Decision | None:
@@ -246,11 +253,6 @@ def _repeat(record: Record, live: Attempt, place: TicketRow, facts: Facts) -> De
     )
 
 
-def sendable(row: TicketRow, facts: Facts) -> bool:
-    """May copies of this ticket still be sent: is repetition harmless, and it not too old (R2)?"""
-    return row.ticket.fence.repeatable and facts.now < row.ticket.send_before
-
-
 def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
     if facts.gone:
         return CloseForgotten(live)
@@ -258,16 +260,20 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
     unsettled = [row for row in record.tickets_of(live.n) if row.state.open]
     stale = record.intent.generation != live.generation
     urgent = live.spec.amount > total and (not stale or _contradicted(record))
+    wanted = not ends_now(record, facts) and not stale and live.spec.amount <= total
+    step = needed(record, live, facts, wanted=wanted)
+    if step is not None:
+        return step
     if ends_now(record, facts):
         return _end(live, unsettled, "expired" if expired(record, facts) else "canceled by request", facts)
     if total <= live.booked:
         if live.booked >= max(live.spec.amount, live.applied_amount or live.spec.amount) and not unsettled:
-            return _query(live, "executed in full; its end is not reported", facts)
+            return query(live, "executed in full; its end is not reported", facts)
         return _end(live, unsettled, "nothing more of it is wanted", facts)
     if facts.missing and not urgent:
-        return _query(live, "a complete snapshot does not show it", facts)
+        return query(live, "a complete snapshot does not show it", facts)
     if live.cum_base > live.booked_base and not urgent:
-        return _query(live, "fills are missing", facts)
+        return query(live, "fills are missing", facts)
     canceling = [row for row in unsettled if row.kind is TicketKind.CANCEL]
     pending = [row for row in unsettled if row.kind in (TicketKind.AMEND, TicketKind.BURN)]
     if stale:
@@ -281,7 +287,7 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
             return _end(
                 live, unsettled, "to be replaced: an amendment that is no longer wanted may still arrive", facts
             )
-        return Resend(live, again) if again is not None else _query(live, "a command is unsettled (R23)", facts)
+        return Resend(live, again) if again is not None else query(live, "a command is unsettled (R23)", facts)
     if canceling and stale:
         # It was to be replaced, and still is: a cancel may always be repeated, or issued again (R21).
         again = _resendable(canceling, record, facts)
@@ -298,7 +304,7 @@ def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
         if facts.now >= facts.not_before:
             return AmendOrder(live, total)
         if not urgent:
-            return _look_until(live, "backing off", facts.not_before, facts)
+            return look_until(live, "backing off", facts.not_before, facts)
     return _end(live, unsettled, "to be replaced", facts)
 
 
@@ -345,9 +351,9 @@ def _end(live: Attempt, unsettled: list[TicketRow], why: str, facts: Facts) -> D
     if newest is not None and newest.kind is not TicketKind.AMEND and sendable(newest, facts):
         if facts.now >= facts.resend_at:
             return Resend(live, newest)
-        return _look_until(live, "its cancel holds a sequence number", facts.resend_at, facts)
+        return look_until(live, "its cancel holds a sequence number", facts.resend_at, facts)
     if facts.now < facts.cancel_at:
-        return _look_until(live, "the cancel is not seen to have worked", facts.cancel_at, facts)
+        return look_until(live, "the cancel is not seen to have worked", facts.cancel_at, facts)
     return CancelOrder(live, why, instead_of=newest)
 
 
@@ -378,21 +384,12 @@ def _end_revived(record: Record, revived: Attempt, facts: Facts) -> Decision:
     if facts.gone:
         return CloseForgotten(revived)
     if revived.venue_status in _OVER:
-        return _query(revived, "late evidence: final fills", facts)
+        return query(revived, "late evidence: final fills", facts)
     unsettled = [row for row in record.tickets_of(revived.n) if row.state.open]
     return _end(revived, unsettled, "late evidence: it should not exist", facts)
 
 
 _OVER = frozenset(s.value for s in VenueStatus if s.terminal)
-
-
-def _query(attempt: Attempt, why: str, facts: Facts) -> Decision:
-    return Wait(facts.query_at, why) if facts.now < facts.query_at else Query(attempt, why)
-
-
-def _look_until(attempt: Attempt, why: str, at: int, facts: Facts) -> Decision:
-    """Nothing more to do before ``at`` but to look."""
-    return Wait(min(at, facts.query_at), why) if facts.now < facts.query_at else Query(attempt, why)
 
 
 def _earliest(*times: int | None) -> int | None:

@@ -30,11 +30,27 @@ class KeepOrder(Value, frozen=True):
 
 
 class CancelOrder(Value, frozen=True):
-    """Cancel at the venue. ``instead_of``: use up the very slot of this ticket."""
+    """Cancel at the venue. ``instead_of``: use up the very slot of this ticket. ``force``: provably, at a cost."""
 
     attempt: Attempt
     why: str
     instead_of: TicketRow | None = None
+    force: bool = False
+
+
+class SettleOrder(Value, frozen=True):
+    """Take the proceeds of an order that has executed in full, and that the market could still undo."""
+
+    attempt: Attempt
+    why: str
+
+
+class ReplaceOrder(Value, frozen=True):
+    """Send the same order again under the number of this ticket, in its stead, for a higher fee."""
+
+    attempt: Attempt
+    row: TicketRow
+    why: str
 
 
 class Resend(Value, frozen=True):
@@ -96,6 +112,8 @@ Decision = (
     | AmendOrder
     | KeepOrder
     | CancelOrder
+    | SettleOrder
+    | ReplaceOrder
     | Resend
     | BurnNumber
     | Query

@@ -17,7 +17,9 @@ from exchange_kernel.reconcile.decisions import (
     CancelOrder,
     Park,
     Query,
+    ReplaceOrder,
     Resend,
+    SettleOrder,
     Submit,
     Wait,
 )
@@ -31,9 +33,13 @@ from exchange_kernel.reconcile.sending import Sender
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.steps import decide_step
 from exchange_kernel.reconcile.target import price_of
-from exchange_kernel.state.rows import is_step
+from exchange_kernel.reconcile.watching import price_met
+from exchange_kernel.state.rows import Record, is_step
 
 MAX_STEPS = 24
+
+EMULATED = Condition("Emulated", "gtc", "the venue lets nothing rest: the kernel watches the price and takes it")
+"""The condition of an order that the kernel keeps itself."""
 
 
 class Reconciler:
@@ -69,7 +75,10 @@ class Reconciler:
         for _ in range(MAX_STEPS):
             draft.now = session.clock.now_ms()
             consumed = self._take_inbox(intent_id, draft)
-            facts = gather(session, draft.record, await self._prerequisites.standing(draft.record))
+            standing = await self._prerequisites.standing(draft.record)
+            facts = gather(session, draft.record, standing, await price_met(session, draft.record))
+            if facts.met is not None and not draft.record.progress.status.terminal:
+                draft.condition(EMULATED)
             decision = (decide_step if is_step(intent_id) else decide)(draft.record, facts)
             if apply(draft, decision):
                 refresh(draft, price_of(session, draft.record))
@@ -88,6 +97,10 @@ class Reconciler:
                     draft = await self.changes.amend(draft, decision, consumed)
                 case CancelOrder():
                     draft = await self.changes.cancel(draft, decision, consumed)
+                case SettleOrder():
+                    draft = await self.changes.settle(draft, decision, consumed)
+                case ReplaceOrder():
+                    draft = await self.changes.replace(draft, decision, consumed)
                 case BurnNumber():
                     draft = await self.changes.burn(draft, decision, consumed)
                 case Resend():
@@ -103,8 +116,21 @@ class Reconciler:
             watch = self.session.watches.get(intent_id) if isinstance(item, Reported) else None
             if watch is not None and watch.looks:
                 watch.shown()
+            if isinstance(item, Reported):
+                self._note_need(draft.record, item)
         draft.taken = len(items)
         return draft.taken
+
+    def _note_need(self, record: Record, item: Reported) -> None:
+        """What the newest report says that its order needs; kept in memory, for every snapshot tells it again."""
+        attempt = record.live
+        report = item.report
+        version = -1 if report.version is None else report.version
+        if attempt is None or attempt.n != item.n or (attempt.version, attempt.as_of) != (version, report.as_of):
+            return
+        intent_id = record.intent.intent_id
+        if report.need is not None or intent_id in self.session.watches:
+            self.session.watch(intent_id).need = report.need
 
     async def _commit(self, draft: Draft, consumed: int) -> Draft:
         record = await self.session.commit(draft, consumed=consumed)

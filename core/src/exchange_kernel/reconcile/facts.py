@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from exchange_kernel.errors import InvalidOrder, NoEffect
-from exchange_kernel.reconcile.decide import Facts, remaining
+from exchange_kernel.reconcile.decide import remaining
 from exchange_kernel.reconcile.prerequisites import Standing
 from exchange_kernel.reconcile.proof import Look
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.target import spec_of
 from exchange_kernel.reconcile.wanted import emulated_end
+from exchange_kernel.reconcile.weighing import Facts
 from exchange_kernel.state.rows import Attempt, Record
 
 
-def gather(session: Session, record: Record, standing: Standing) -> Facts:
+def gather(session: Session, record: Record, standing: Standing, met: bool | None = None) -> Facts:
     """Everything beside the record that a decision about it may rest on, as of now."""
     watch = session.watches.get(record.intent.intent_id)
     now = session.clock.now_ms()
@@ -31,6 +32,7 @@ def gather(session: Session, record: Record, standing: Standing) -> Facts:
             same=same,
             waits=standing.waits,
             refused=standing.refused,
+            met=met,
         )
     return Facts(
         now=now,
@@ -50,6 +52,8 @@ def gather(session: Session, record: Record, standing: Standing) -> Facts:
         looked=watch.asked,
         waits=standing.waits,
         refused=standing.refused,
+        need=watch.need,
+        met=met,
     )
 
 

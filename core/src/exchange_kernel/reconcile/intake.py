@@ -210,9 +210,10 @@ class Intake:
         if located is not None:
             known = session.known.get(located[0])
             result.ours.add(located[0])
-            if known is not None and known.key == report.key and not _news(known, report):
+            watch = session.watches.get(located[0])
+            same_need = report.need == (None if watch is None else watch.need)
+            if known is not None and known.key == report.key and same_need and not _news(known, report):
                 known.at = max(known.at, result.began)
-                watch = session.watches.get(located[0])
                 if watch is not None and watch.missing is not None:
                     watch.missing = None
                 return

@@ -130,7 +130,8 @@ def _answered(draft: Draft, item: Answered) -> None:
         return
     attempt = record.attempt(item.n)
     if item.verdict == "done":
-        if row.kind is not TicketKind.AMEND:
+        # Of these only the order itself tells: an answer may be no more than that they are on their way.
+        if row.kind not in (TicketKind.AMEND, TicketKind.SETTLE):
             settle(draft, item.n, item.seq, TicketState.DONE)
     elif item.verdict == "none" and row.state is TicketState.REPEATED:
         return  # one copy did nothing; another may still be on its way

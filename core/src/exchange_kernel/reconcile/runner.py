@@ -20,8 +20,9 @@ from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.recovery import Recovery, load_unfinished
 from exchange_kernel.reconcile.sequencer import Sequencer
 from exchange_kernel.reconcile.session import Session
+from exchange_kernel.reconcile.watching import wake, wake_all
 from exchange_kernel.state.ops import RecordEvents
-from exchange_kernel.venue import OrderReport, Prices
+from exchange_kernel.venue import OrderReport, Prices, Quotes
 
 log = logging.getLogger("exchange_kernel.reconcile")
 
@@ -94,6 +95,8 @@ class Runner:
             loops.append(("sequencer", self._sequence))
         if isinstance(session.adapter, Prices):
             loops.append(("prices", self._prices))
+        elif isinstance(session.adapter, Quotes):
+            loops.append(("quotes", self._quotes))
         self._snapshot_asked.set()
         for name, loop in loops:
             self.components[name] = Component(since=session.clock.now_ms())
@@ -227,8 +230,15 @@ class Runner:
         assert isinstance(adapter, Prices)
         async for tick in adapter.prices(frozenset(session.markets)):
             session.prices[tick.symbol] = tick
+            wake(session, tick.symbol)
             await self._health("prices", True)
         raise Unavailable("the venue's price stream ended")
+
+    async def _quotes(self) -> None:
+        while True:
+            wake_all(self.session)
+            await self._health("quotes", True)
+            await self.session.clock.sleep(self.session.settings.quote_every)
 
     async def _snapshot_loop(self) -> None:
         session = self.session

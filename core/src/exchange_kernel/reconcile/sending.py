@@ -31,7 +31,18 @@ from exchange_kernel.reconcile.steps import waiting
 from exchange_kernel.state.ops import SetHalt
 from exchange_kernel.state.rows import CREATING, Record, TicketKind, TicketRow, TicketState
 from exchange_kernel.value import revised
-from exchange_kernel.venue import FOREVER, Command, NeedsFirst, NotNow, OrderReport, Prep, Prepared, StepReport, Ticket
+from exchange_kernel.venue import (
+    FOREVER,
+    Command,
+    NeedsFirst,
+    NotNow,
+    OrderReport,
+    Place,
+    Prep,
+    Prepared,
+    StepReport,
+    Ticket,
+)
 
 log = logging.getLogger("exchange_kernel.reconcile")
 
@@ -74,6 +85,8 @@ class Sender:
         async with self.numbers.turn() as turn:
             now = session.clock.now_ms()
             give_up = draft.record.intent.submit_deadline if creating else None
+            if isinstance(command, Place) and give_up is None:  # it waited for this price, not for any later one
+                give_up = now + session.settings.single_shot_deadline_ms
             asked_at = session.clock.monotonic()
             in_use = await self._prerequisites.in_use(intent_id, needs)
             until = FOREVER if give_up is None else give_up

@@ -25,7 +25,7 @@ from exchange_kernel.state.commit import Change
 from exchange_kernel.state.rows import AttemptState, Progress, Record
 from exchange_kernel.state.stores import ActualStateStore, IntentStateStore
 from exchange_kernel.value import revised
-from exchange_kernel.venue import Key, Opened, OrderReport, PriceTick, Slot, VenueAdapter
+from exchange_kernel.venue import Key, Need, Opened, OrderReport, PriceTick, Slot, VenueAdapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,14 @@ class Settings:
     max_attempts: int = 8
     cached_records: int = 5_000
     price_wait: float = 2.0
+    quote_every: float = 1.0
     report_foreign: bool = True
 
 
 @dataclass(slots=True)
 class Watch:
-    """What this process remembers of an unsettled intent. ``*_at`` in local ms; ``missing`` in monotonic seconds."""
+    """What this process remembers of an unsettled intent. ``*_at`` in local ms; ``missing`` in monotonic seconds.
+    ``need``: of the newest report of its live attempt."""
 
     looks: list[Look] = field(default_factory=list)
     asked: int = 0
@@ -69,6 +71,7 @@ class Watch:
     missing: float | None = None
     snapshot_since: bool = False
     history_since: bool = False
+    need: Need | None = None
 
     def shown(self) -> None:
         """The order was shown: looks that did not show it before prove nothing any more (R16)."""
@@ -119,6 +122,7 @@ class Session:
     folded: dict[str, Reported] = field(default_factory=dict)
     wrote: set[str] = field(default_factory=set)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    watched: dict[str, set[str]] = field(default_factory=dict)
     uses: dict[str, Mapping[str, Decimal]] | None = None
     on_record: Callable[[Record], None] = lambda _: None
 

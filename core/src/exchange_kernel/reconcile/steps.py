@@ -12,9 +12,10 @@ from decimal import Decimal
 
 from exchange_kernel.events import AttemptClosed
 from exchange_kernel.models import ZERO, Condition, Desired, IntentStatus, OrderIntent
-from exchange_kernel.reconcile.decide import Facts, undecided
+from exchange_kernel.reconcile.decide import undecided
 from exchange_kernel.reconcile.decisions import Decision, Finish, Submit, Wait
 from exchange_kernel.reconcile.draft import Draft
+from exchange_kernel.reconcile.weighing import Facts
 from exchange_kernel.schema import Side, StandardOrder, canonical
 from exchange_kernel.state.rows import LIVE_STATES, AttemptState, Record, is_step
 from exchange_kernel.value import revised

@@ -43,6 +43,7 @@ class TicketKind(StrEnum):
     CANCEL = "CANCEL"
     BURN = "BURN"
     ENABLE = "ENABLE"
+    SETTLE = "SETTLE"
 
 
 CREATING = frozenset({TicketKind.PLACE, TicketKind.AMEND, TicketKind.ENABLE})

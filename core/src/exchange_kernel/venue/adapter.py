@@ -18,6 +18,7 @@ from exchange_kernel.venue.reports import (
     Lookup,
     OrderReport,
     PriceTick,
+    Quote,
     Snapshot,
     VenueEvent,
 )
@@ -134,8 +135,8 @@ class Prices(Protocol):
 class Quotes(Protocol):
     """Optional: what an order would execute at now."""
 
-    async def quote(self, spec: Spec) -> object:
-        """Raises Unavailable."""
+    async def quote(self, spec: Spec) -> Quote:
+        """For the whole of ``spec``. Raises Unavailable."""
         ...
 
 

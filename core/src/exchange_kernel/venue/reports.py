@@ -289,6 +289,14 @@ class VenueEvent(Value, frozen=True):
     body: EventBody
 
 
+class Quote(Value, frozen=True):
+    """What an order would execute at now. ``price``: average over its whole amount, in quote per base, before network
+    costs; None: it cannot be executed whole. ``at``: venue ms UTC."""
+
+    price: Decimal | None
+    at: Ms
+
+
 class PriceTick(Value, frozen=True):
     """Prices of one symbol in quote; None where the venue has none (a one-sided market)."""
 

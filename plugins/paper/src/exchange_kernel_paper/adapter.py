@@ -44,6 +44,7 @@ from exchange_kernel.venue import (
     PriceTick,
     Ref,
     Scope,
+    Settle,
     Snapshot,
     Spec,
     Ticket,
@@ -189,6 +190,9 @@ class PaperAdapter:
             case Enable(key, name, _, amount) if self._terms.enable != "off":
                 fields = {"name": name, "amount": canonical(amount)}
                 return self._tickets.seal("enable", key, prep, fields, note=f"enable {name}")
+            case Settle(key, ref) if self._terms.settle == "on":
+                fields = {"symbol": ref.symbol, **self._target(ref)}
+                return self._tickets.seal("settle", key, prep, fields, note=f"settle {ref.symbol}")
             case Burn(key, slot) if self._terms.fence == "sequence" and slot.scope == self._identity:
                 return self._tickets.seal(
                     "burn", key, revised(prep, take=lambda _: slot), {}, note=f"burn {slot.number}"
@@ -343,7 +347,9 @@ class PaperAdapter:
 _CLOSED = "the adapter is not open"
 _NOTHING = Decimal(0)
 _AMENDED = frozenset({"amount", "limit"})
-_UNKNOWN_TERMS = VenueTerms("none", 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "off", (), Decimal(0), Decimal(0), "quote", "off")
+_UNKNOWN_TERMS = VenueTerms(
+    "none", 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "off", (), Decimal(0), Decimal(0), "quote", "off", "off", "on"
+)
 
 
 def _decoded(data: bytes) -> dict[str, Any] | None:

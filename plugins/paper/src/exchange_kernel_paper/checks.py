@@ -118,6 +118,9 @@ def _refuse_unsupported(spec: Spec, symbol: SymbolMetadata) -> None:
     if spec.side not in symbol.capabilities.sides:
         only = ", ".join(sorted(symbol.capabilities.sides))
         raise Unsupported(f"side {spec.side}", f"{symbol.symbol_id} takes only {only}")
+    tif = spec.tif.lower()
+    if spec.limit is not None and not symbol.capabilities.offers(tif):
+        raise Unsupported(tif, "nothing rests here: IOC or FOK")
     if spec.trigger is not None:
         raise Unsupported(_TRIGGERS[spec.trigger.kind, spec.trigger.offset_in], "this venue watches no prices")
     if spec.reduce_only:

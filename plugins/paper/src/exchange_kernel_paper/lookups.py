@@ -104,7 +104,7 @@ class Lookups:
             assert key is not None
             own_step = key == ref.key and receipt["op"] not in PLACING
             # A failed amend or cancel is news about an order that is there; it is no sign of one that is not.
-            failed_change = bool(found) and bool(receipt["code"]) and receipt["op"] in ("amend", "cancel")
+            failed_change = bool(found) and bool(receipt["code"]) and receipt["op"] in ("amend", "cancel", "settle")
             if own_step or failed_change:
                 found.append(self._translate.step(receipt, key, ledger))
         return found

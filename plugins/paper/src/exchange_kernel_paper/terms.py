@@ -43,6 +43,7 @@ _ALWAYS = (
 
 
 _LIMITS_ONLY = "legs are limit orders of one symbol: no price is watched, so no leg can be a stop"
+_RESTING = frozenset({"gtc", "day", "gtd", "post_only", "iceberg"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class VenueTerms:
     taker_fee: Decimal
     fee_in: str
     enable: str
+    settle: str
+    rests: str
 
     @property
     def ledger(self) -> bool:
@@ -91,7 +94,7 @@ class VenueTerms:
 
     def capabilities(self, sides: tuple[Side, ...]) -> MarketCapabilities:
         """Every capability answered, for a market that takes these sides."""
-        native = [*_ALWAYS]
+        native = [name for name in _ALWAYS if self.rests == "on" or name not in _RESTING]
         partial: dict[str, str] = {}
         if self.client_ids:
             native.append("find_by_key")

@@ -48,6 +48,8 @@ PATIENCE_MS = 2_000
 """Without any fence, a ticket that was not sent at once is not sent at all."""
 
 _NAMED = {"order": "client", "group": "group"}
+_EXACT = frozenset({"cancel", "settle"})
+"""Operations that name one order, and do nothing to it a second time."""
 _REPEATABLE = Fence(repeatable=True, ends=())
 _UNREPEATABLE = Fence(repeatable=False, ends=())
 
@@ -121,7 +123,7 @@ class Tickets:
             made = prep.now + self._state.offset
             request["ts"], request["window"] = made, terms.window_ms
             end = TimeEnd(made + terms.window_ms, "venue", self._slack)
-            return Fence(op == "cancel", (end,)), prep.now + terms.window_ms * 3 // 4
+            return Fence(op in _EXACT, (end,)), prep.now + terms.window_ms * 3 // 4
         if terms.fence == "sequence":
             slot = prep.take(self._identity)
             request["number"] = slot.number
@@ -133,7 +135,7 @@ class Tickets:
             return Fence(True, (HeightEnd(last),), "ledger"), prep.now + terms.valid_blocks * terms.block_ms
         if terms.fence == "permanent_key":
             return _REPEATABLE, FOREVER
-        return (_REPEATABLE if op == "cancel" else _UNREPEATABLE), prep.now + PATIENCE_MS
+        return (_REPEATABLE if op in _EXACT else _UNREPEATABLE), prep.now + PATIENCE_MS
 
     def _fee(self, rival: Ticket | None) -> Decimal:
         """The base fee, or enough to take the place of ``rival``."""

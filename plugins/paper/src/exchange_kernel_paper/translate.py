@@ -8,6 +8,7 @@ from typing import Any
 
 from exchange_kernel.schema import Side
 from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     Balance,
     Cost,
@@ -78,6 +79,7 @@ class Translator:
 
     def __init__(self, terms: VenueTerms) -> None:
         self._ledger = terms.ledger
+        self._settles = terms.settle == "on"
         self._sequence = terms.fence == "sequence"
 
     def order(self, view: View, ledger: View | None = None, key: Key | None = None) -> OrderReport:
@@ -100,13 +102,19 @@ class Translator:
         final = status.terminal
         confirmations, version = None, view["version"]
         trades = view["trades"]
+        # What rests may still be undone by the market: it is final when the order is.
+        undone = self._settles and status is VenueStatus.WORKING
+        settled = not undone
+        if undone:
+            tentative = Executed(Decimal(view["filled"]), Decimal(view["spent"]))
         if self._ledger:
             assert ledger is not None
-            filled, tentative = _split(trades, ledger["final"])
+            settled = not self._settles or (final and view["height"] <= ledger["final"])
+            filled, tentative = _split(trades, ledger["final"] if settled else -1)
             final = final and view["height"] <= ledger["final"]
             confirmations = max(0, ledger["height"] - view["height"] + 1)
             version += ledger["height"] * _VERSIONS_PER_BLOCK  # what is final changes with each block
-        elif view["filled"] != "0":
+        elif view["filled"] != "0" and not undone:
             filled = Executed(Decimal(view["filled"]), Decimal(view["spent"]))
         limit, applied, why = view.get("limit"), view.get("applied"), view.get("why")
         return OrderReport(
@@ -124,15 +132,22 @@ class Translator:
             applied=key if applied is None else key_of(applied),
             filled=filled,
             tentative=tentative,
-            fills=tuple([self.fill(trade, named, symbol, ledger) for trade in trades]) if trades else (),
+            fills=self._fills(trades, named, symbol, ledger, settled=settled) if trades else (),
             fills_complete="partial" not in view,
             costs=_costs(view["costs"]) if "costs" in view else (),
             final=final,
             confirmations=confirmations,
             version=version,
             origin="venue" if view.get("origin") == "venue" else "account",
+            need=Need("settle", view["updated"], "executed in full, and not settled") if "due" in view else None,
             raw={"amount_in": "QUOTE"} if view.get("in") == "QUOTE" else {},
         )
+
+    def _fills(
+        self, trades: Sequence[Row], of: VenueId, symbol: str, ledger: View | None, *, settled: bool
+    ) -> tuple[Fill, ...]:
+        fills = [self.fill(trade, of, symbol, ledger) for trade in trades]
+        return tuple(fills) if settled else tuple([revised(fill, final=False) for fill in fills])
 
     def fill(self, trade: Row, of: VenueId, symbol: str, ledger: View | None = None) -> Fill:
         """One execution. The venue counts trades per symbol, so the symbol is part of the id."""

@@ -9,7 +9,7 @@ from exchange_kernel_paper.exchange.chain import Receipt, Transaction
 from exchange_kernel_paper.exchange.codes import Code, Refusal, Why
 from exchange_kernel_paper.exchange.engine import FEES, Engine
 from exchange_kernel_paper.exchange.fences import check_execution, clients_of, request_id
-from exchange_kernel_paper.exchange.filters import Request, Terms, read_price, read_terms
+from exchange_kernel_paper.exchange.filters import RESTING, Request, Terms, read_price, read_terms
 from exchange_kernel_paper.exchange.grouping import place_group, reject_group
 from exchange_kernel_paper.exchange.groups import Leg
 from exchange_kernel_paper.exchange.markets import Market
@@ -19,7 +19,7 @@ from exchange_kernel_paper.exchange.settings import Settings
 
 
 class Commands:
-    """The operations: order, group, amend, cancel, cancel_all, enable, burn."""
+    """The operations: order, group, amend, cancel, cancel_all, enable, settle, burn."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine, self._settings = engine, settings
@@ -83,6 +83,10 @@ class Commands:
             together = [order] if order.group is None else [order, *order.group.doomed(order)]
             self._engine.end(order, CANCELED, Why.USER)
             return together
+        if op == "settle" and self._settings.settle == "on":
+            order = self._open_target(account, request)
+            self._engine.settle(order, rid)
+            return [order]
         if op == "cancel_all":
             symbol = request.get("symbol")
             return self._engine.cancel_all(account, None if symbol is None else self.market(symbol).symbol)
@@ -95,6 +99,8 @@ class Commands:
     def _place(self, account: Account, request: Request, rid: str | None) -> Order:
         market = self.market(request.get("symbol"))
         terms = read_terms(market, request, self._engine.now)
+        if self._settings.rests == "off" and terms.limit is not None and terms.tif in RESTING and not account.house:
+            raise Refusal(Code.FILTER_TIME, "nothing rests here: IOC or FOK")
         self._check_enabled(account, allowance_of(market.symbol, in_quote=terms.in_quote), terms.amount)
         return self._engine.place(account, market, terms, request_client(request), rid)
 
@@ -182,7 +188,7 @@ class Commands:
         if number_ is not None:
             order = self._engine.orders.get(number_) if type(number_) is int else None
             return [order] if order is not None and order.account is account else []
-        if request["op"] not in ("amend", "cancel"):
+        if request["op"] not in ("amend", "cancel", "settle"):
             return []
         return list(reversed(account.by_client.get(request_client(request) or "", ())))
 

@@ -116,7 +116,7 @@ class Engine:
         moves = limit != order.limit
         if mode == "down" and (moves or total > order.amount):
             raise Refusal(Code.AMEND_NOT_DOWN, "only the quantity may change, and only downwards")
-        if total <= order.amount - order.left:
+        if order.due or total <= order.amount - order.left:
             raise Refusal(Code.AMEND_BELOW_FILLED, "the new total is not above what is filled: cancel instead")
         check_amount(market, total, limit, in_quote=order.in_quote)
         if market.symbol in self.closed:
@@ -149,9 +149,17 @@ class Engine:
     def end(self, order: Order, status: str, why: str) -> None:
         """Take an open order off the book: CANCELED or EXPIRED. Of a group the other legs go with it."""
         self.touch(order)
-        if order.status == WORKING:
+        if order.status == WORKING and not order.due:
             self.books[order.market.symbol].side_of(order).remove(order)
         self._finish(order, status, why)
+
+    def settle(self, order: Order, applied: str | None) -> None:
+        """End an order that has executed in full, and waits for this. Refusal: UNKNOWN_ORDER."""
+        if not order.due:
+            raise Refusal(Code.UNKNOWN_ORDER, "there is nothing to settle")
+        self.touch(order)
+        order.applied = applied
+        self._finish(order, FILLED)
 
     def cancel_all(self, account: Account, symbol: str | None) -> list[Order]:
         """Cancel every working order of the account (in one market)."""
@@ -311,6 +319,10 @@ class Engine:
         ladder = self.books[maker.market.symbol].side_of(maker)
         if not maker.room(maker.limit):
             ladder.remove(maker)
+            if self.settings.settle == "on" and not maker.account.house:
+                maker.due = True
+                self._hold(maker)
+                return
             self._finish(maker, FILLED)
             return
         self._hold(maker)

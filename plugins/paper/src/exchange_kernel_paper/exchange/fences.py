@@ -69,7 +69,7 @@ def check_execution(settings: Settings, account: Account, request: Request, rid:
         named = account.groups.get(rid) if op == "group" and rid is not None else None
         if named is not None and any(not order.finished for order in named.legs):
             raise Refusal(Code.DUPLICATE, f"a group with request id {rid} is open")
-    if fence == "permanent_key" and op != "cancel":
+    if fence == "permanent_key" and op not in ("cancel", "settle"):
         assert rid is not None
         names = dict.fromkeys((rid, *clients_of(request)))
         for name in names:

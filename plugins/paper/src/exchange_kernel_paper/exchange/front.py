@@ -16,7 +16,7 @@ from exchange_kernel_paper.exchange.filters import Request
 from exchange_kernel_paper.exchange.queries import Queries
 from exchange_kernel_paper.exchange.streams import Subscription
 
-MUTATIONS = frozenset({"order", "amend", "cancel", "cancel_all", "enable", "burn", "group"})
+MUTATIONS = frozenset({"order", "amend", "cancel", "cancel_all", "enable", "settle", "burn", "group"})
 LARGEST = 65_536
 
 

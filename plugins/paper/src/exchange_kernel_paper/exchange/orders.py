@@ -58,8 +58,8 @@ class Order:
     ``limit``: None for a market order, whose worst price may be ``guard``. ``until``: end of its life, venue ms UTC.
     ``display``: base shown at a time (an iceberg), of which ``visible`` is left. ``held``: reserved for it, of the
     asset it pays. ``applied``: id of the last command it shows. ``height``: block of its last change. ``costs``:
-    network fees. ``group``: of which it is a leg; DORMANT while it waits for another leg. ``cause``: why the venue
-    itself made it (a liquidation), else "".
+    network fees. ``due``: executed in full, and waits to be settled. ``group``: of which it is a leg; DORMANT while it
+    waits for another leg. ``cause``: why the venue itself made it (a liquidation), else "".
     """
 
     __slots__ = (
@@ -71,6 +71,7 @@ class Order:
         "costs",
         "created",
         "display",
+        "due",
         "filled",
         "group",
         "guard",
@@ -119,6 +120,7 @@ class Order:
         self.applied = applied
         self.created = self.updated = now
         self.filled = self.spent = self.held = ZERO
+        self.due = False
         self.status, self.why = WORKING, ""
         self.trades: list[Trade] = []
         self.costs: tuple[tuple[str, str, Decimal], ...] = ()
@@ -178,6 +180,8 @@ class Order:
             out["in"] = "QUOTE"
         if self.limit is not None:
             out["limit"] = text(self.limit)
+        if self.due and not self.finished:
+            out["due"] = True
         if self.why or self.cause:
             out["why"] = self.why or self.cause
         if self.cause:

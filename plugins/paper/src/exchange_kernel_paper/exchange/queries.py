@@ -57,6 +57,8 @@ class Queries:
             "amend": settings.amend,
             "enable": settings.enable,
             "groups": list(settings.groups),
+            "settle": settings.settle,
+            "rests": settings.rests,
             "maker_fee": text(settings.maker_fee),
             "taker_fee": text(settings.taker_fee),
             "fee_in": settings.fee_in,

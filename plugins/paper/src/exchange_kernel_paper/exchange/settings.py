@@ -9,6 +9,8 @@ from decimal import Decimal, InvalidOperation
 FENCES = ("time_window", "sequence", "height", "permanent_key", "none")
 LEDGERS = ("sequence", "height")
 AMENDS = ("full", "down", "off")
+RESTS = ("on", "off")
+SETTLES = ("off", "on")
 ENABLES = ("off", "mode", "allowance")
 GROUPS = ("oco", "oto", "bracket")
 FEE_ASSETS = ("quote", "base", "received")
@@ -37,6 +39,9 @@ class Settings:
     may fall behind. ``groups``: which of :data:`GROUPS` it keeps together itself. ``enable``: ``off``; or each market
     must be enabled on the account before its first order: as a ``mode``, or with an ``allowance`` that all working
     orders of the account there share, in the unit of their amounts.
+    ``settle``: ``on``: what an order executes while it rests stays tentative until it ends; one that has executed in
+    full does not end by itself, its owner has to settle it (or cancel it, which brings the same).
+    ``rests``: ``off``: limit orders are taken as IOC or FOK only.
     """
 
     fence: str = "time_window"
@@ -60,9 +65,18 @@ class Settings:
     queue_size: int = 20_000
     enable: str = "off"
     groups: tuple[str, ...] = ()
+    settle: str = "off"
+    rests: str = "on"
 
     def __post_init__(self) -> None:
-        for name, choices in (("fence", FENCES), ("amend", AMENDS), ("fee_in", FEE_ASSETS), ("enable", ENABLES)):
+        for name, choices in (
+            ("fence", FENCES),
+            ("amend", AMENDS),
+            ("fee_in", FEE_ASSETS),
+            ("enable", ENABLES),
+            ("settle", SETTLES),
+            ("rests", RESTS),
+        ):
             if getattr(self, name) not in choices:
                 raise SettingError(name, getattr(self, name), f"choose one of {', '.join(choices)}")
         for field in fields(self):

@@ -1,0 +1,63 @@
+"""What a decision about one intent is weighed by, and the smallest steps that every such decision is made of. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exchange_kernel.reconcile.decisions import Decision, Query, Wait
+from exchange_kernel.reconcile.proof import Look
+from exchange_kernel.state.rows import Attempt, TicketRow
+from exchange_kernel.value import Value
+from exchange_kernel.venue import Need, Opened
+
+
+class Facts(Value, frozen=True):
+    """What the engine knows beside the record.
+
+    ``now``: local ms. ``looks``: reads that did not show the attempt. ``query_at``: not before this (pacing).
+    ``not_before``: back off new attempts and amendments until then. ``blocked``: why nothing may be opened (halt,
+    RECOVERING), or "". ``recovering``: why commits may be lost, or "". ``until``: when the kernel's own timer ends the
+    order (emulated GTD/DAY). ``amendable``: the venue can change the working order into what is wanted now, natively.
+    ``same``: the working order is that already.
+    ``missing``: a complete snapshot did not show the revived attempt, or else the live one. ``gone``: neither do two
+    lookups, nor a complete snapshot and complete fill history begun since. ``cancel_at``, ``resend_at``: not before
+    these (pacing). ``looked``: how often it was looked up since its last command. ``waits``: for which prerequisite a
+    new attempt has to wait, or ""; ``refused``: why that will not come, or "" (R28). ``need``: what the newest report
+    of the live attempt says that it needs. ``met``: does the price meet an order that the kernel keeps itself; None for
+    any other.
+    """
+
+    now: int
+    opened: Opened
+    looks: Sequence[Look] = ()
+    query_at: int = 0
+    not_before: int = 0
+    cancel_at: int = 0
+    resend_at: int = 0
+    blocked: str = ""
+    recovering: str = ""
+    until: int | None = None
+    amendable: bool = False
+    same: bool = False
+    missing: bool = False
+    gone: bool = False
+    looked: int = 0
+    waits: str = ""
+    refused: str = ""
+    need: Need | None = None
+    met: bool | None = None
+
+
+def sendable(row: TicketRow, facts: Facts) -> bool:
+    """May copies of this ticket still be sent: is repetition harmless, and it not too old (R2)?"""
+    return row.ticket.fence.repeatable and facts.now < row.ticket.send_before
+
+
+def query(attempt: Attempt, why: str, facts: Facts) -> Decision:
+    """Look it up when it is time to."""
+    return Wait(facts.query_at, why) if facts.now < facts.query_at else Query(attempt, why)
+
+
+def look_until(attempt: Attempt, why: str, at: int, facts: Facts) -> Decision:
+    """Nothing more to do before ``at`` but to look."""
+    return Wait(min(at, facts.query_at), why) if facts.now < facts.query_at else Query(attempt, why)

@@ -127,11 +127,11 @@ def accent(seed: int) -> dict[str, Any]:
     if kind < 0.40:
         fence = rng.choice([fence for fence in FENCES if fence != "none"])
         return {"fence": fence, "settings": {"enable": rng.choice(("mode", "allowance"))}, "intents": (3, 6)}
-    if kind < 0.35:
+    if kind < 0.50:
         return SETTLED
-    if kind < 0.39:
+    if kind < 0.56:
         return {"fence": "sequence", "fees": 1.0}
-    if kind < 0.45:
+    if kind < 0.64:
         return WATCHED
     return {}
 

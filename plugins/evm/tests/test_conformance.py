@@ -1,4 +1,4 @@
-"""Cases of the conformance kit on the WETH venue, on a real node: about numbers, fees, copies and the time of the ledger.
+"""Cases of the conformance kit on the WETH venue, on a real node: about numbers, fees, copies and the ledger's time.
 
 The rest is not run here. Most of it needs an order that rests, and in this venue every order is done in the block that
 takes it.

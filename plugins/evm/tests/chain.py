@@ -19,6 +19,9 @@ RICH = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 CONFIRMATIONS = 2
 
 
+LOOKS = 100
+
+
 class Node:
     """Anvil, asked past the adapter."""
 
@@ -40,10 +43,19 @@ class Node:
     def head(self) -> int:
         return int(self("eth_blockNumber"), 16)
 
+    def calm(self) -> None:
+        """Wait until what was sent is mined: a node that mines by itself answers the sender first. Where it does not
+        mine by itself nothing is waited for long."""
+        for _ in range(LOOKS):
+            if int(self("txpool_status")["pending"], 16) == 0:
+                return
+
     def nonce(self, account: str = "main", block: str = "latest") -> int:
+        self.calm()
         return int(self("eth_getTransactionCount", ADDRESSES[account], block), 16)
 
     def balance(self, account: str = "main") -> int:
+        self.calm()
         return int(self("eth_getBalance", ADDRESSES[account], "latest"), 16)
 
     def weth(self, account: str = "main") -> int:

@@ -33,6 +33,7 @@ class Spending(weth.Weth):
 
 
 def allowed(node: Node) -> int:
+    node.calm()
     data = "0x" + ALLOWANCE.call(ADDRESSES["main"], MULTICALL3).hex()
     return int(node("eth_call", {"to": WETH, "data": data}, "latest"), 16)
 

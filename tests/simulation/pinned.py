@@ -35,6 +35,8 @@ PAST = (
     485,
     1388,
     1551,
+    60587,
+    60614,
 )
 """Schedules that once violated something."""
 

@@ -87,10 +87,11 @@ class Commands(Account):
             )
             new.append(NewIntent(intent, value))
         if new:
+            epoch = session.epoch
             fresh = await self._store.execute(CreateIntents(self.exchange_id, tuple(new), self._actor))
             declared = {item.intent.intent_id: item.intent for item in new}
             for name in fresh:
-                session.declared(declared[name])
+                session.declared(declared[name], epoch)
                 session.queue.mark(name, Priority.SUBMIT)
         return names
 

@@ -113,10 +113,10 @@ class Reconciler:
         items = self.session.inbox.get(intent_id, ())
         for item in items[draft.taken :]:
             take(draft, item, self.session.opened)
-            watch = self.session.watches.get(intent_id) if isinstance(item, Reported) else None
-            if watch is not None and watch.looks:
-                watch.shown()
             if isinstance(item, Reported):
+                watch = self.session.watches.get(intent_id)
+                if watch is not None and watch.looks and watch.looks[-1].key == draft.record.attempt(item.n).key:
+                    watch.shown()
                 self._note_need(draft.record, item)
         draft.taken = len(items)
         return draft.taken

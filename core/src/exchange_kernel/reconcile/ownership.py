@@ -43,8 +43,7 @@ async def acquire(session: Session, owner: str, *, poll: float = 0.25) -> None:
         steal = held is not None and is_gone(held.owner)
         lease = await session.store.execute(AcquireLease(session.account, owner, session.settings.lease_ms, steal))
         if lease is not None:
-            session.epoch = lease.epoch
-            session.lease_until = began + session.settings.lease_ms / 1000 - MARGIN_S
+            session.begin(lease.epoch, began + session.settings.lease_ms / 1000 - MARGIN_S)
             return
         await session.clock.sleep(poll)
 

@@ -212,9 +212,17 @@ class Session:
         if len(self.records) > self.settings.cached_records:
             self._dropped(self.records.popitem(last=False)[1])
 
-    def declared(self, intent: OrderIntent) -> None:
-        """This process has just written a new intent: its record is known without reading it back."""
-        if intent.intent_id not in self.records:
+    def begin(self, epoch: int, until: float) -> None:
+        """The account is owned from here on: what was remembered while it was somebody else's may be old."""
+        self.records.clear()
+        self.uses = None
+        self.epoch = epoch
+        self.lease_until = until
+
+    def declared(self, intent: OrderIntent, epoch: int) -> None:
+        """This process has just written a new intent: its record is known without reading it back, unless another
+        process may have worked on it. ``epoch``: this session's, before it wrote."""
+        if self.owned and self.epoch == epoch and intent.intent_id not in self.records:
             self.remember(Record(intent, Progress(next_due=0)))
 
     def forget(self, intent_id: str) -> None:

@@ -17,6 +17,7 @@ from exchange_kernel_evm.chains import CHAINS
 from exchange_kernel_evm.config import EvmConfig
 from exchange_kernel_evm.keys import LocalSigner, signer_of
 from exchange_kernel_evm.policy import DAY_MS, Guard, Policy, PolicyRefused
+from exchange_kernel_evm.spending import FileSpending
 from exchange_kernel_evm.tokens import APPROVE, PERMIT2_APPROVE
 from exchange_kernel_evm.transactions import Unsigned, decode, hash_of, key_of, self_transfer, tag, untagged
 
@@ -137,11 +138,57 @@ def test_what_no_order_needs_is_refused_by_name(tx: Unsigned, field: str) -> Non
 def test_the_value_of_a_day_adds_up_by_number_and_ends_at_midnight_utc() -> None:
     """A replacement does not count twice; tomorrow is another day."""
     guard = Guard(POLICY, ADDRESS)
-    guard.signed(unsigned(value=100, nonce=1), 5)
+    asyncio.run(guard.admit(unsigned(value=100, nonce=1), 5))
     guard.check(unsigned(value=100, nonce=1), 6)
     with pytest.raises(PolicyRefused, match="UTC day"):
         guard.check(unsigned(value=51, nonce=2), DAY_MS - 1)
     guard.check(unsigned(value=51, nonce=2), DAY_MS)
+
+
+def test_the_sum_of_a_day_outlives_the_process(tmp_path: Path) -> None:
+    """A guard that begins anew goes on where the last one was; two at once do not both get the rest of the day."""
+    path = str(tmp_path / "spent.json")
+
+    def guard() -> Guard:
+        return Guard(POLICY, ADDRESS, FileSpending(path, 1, ADDRESS))
+
+    asyncio.run(guard().admit(unsigned(value=100, nonce=1), 5))
+    again = guard()
+    with pytest.raises(PolicyRefused, match="UTC day"):
+        asyncio.run(again.admit(unsigned(value=51, nonce=2), 6))
+    asyncio.run(again.admit(unsigned(value=50, nonce=2), 6))
+    with pytest.raises(PolicyRefused, match="UTC day"):
+        guard().check(unsigned(value=1, nonce=3), 7)
+    asyncio.run(again.admit(unsigned(value=100, nonce=3), DAY_MS))
+    assert [each.name for each in tmp_path.iterdir()] == ["spent.json"]
+
+    async def both() -> list[BaseException | None]:
+        rest = (again.admit(unsigned(value=40, nonce=nonce), DAY_MS) for nonce in (4, 5))
+        return await asyncio.gather(*rest, return_exceptions=True)
+
+    assert sum(isinstance(each, PolicyRefused) for each in asyncio.run(both())) == 1
+
+
+def test_a_sum_that_cannot_be_kept_signs_nothing(tmp_path: Path) -> None:
+    """Another account's file, a broken one, no folder: said when it is opened; one that vanishes: when it is asked."""
+    path = tmp_path / "in" / "spent.json"
+    with pytest.raises(ConfigError, match="folder"):
+        FileSpending(str(path), 1, ADDRESS)
+    path.parent.mkdir()
+    guard = Guard(POLICY, ADDRESS, FileSpending(str(path), 1, ADDRESS))
+    asyncio.run(guard.admit(unsigned(value=1), 5))
+    for chain, address in ((5, ADDRESS), (1, STRANGER)):
+        with pytest.raises(ConfigError, match="on chain 1"):
+            FileSpending(str(path), chain, address)
+    path.write_text("{")
+    with pytest.raises(ConfigError, match="mend it"):
+        FileSpending(str(path), 1, ADDRESS)
+    with pytest.raises(PolicyRefused, match="cannot be"):
+        asyncio.run(guard.admit(unsigned(value=1), 6))
+    path.unlink()
+    path.parent.rmdir()
+    with pytest.raises(PolicyRefused, match="cannot be kept"):
+        asyncio.run(guard.admit(unsigned(value=1), 7))
 
 
 def test_typed_data_is_checked_like_a_call() -> None:
@@ -173,6 +220,8 @@ def test_a_configuration_names_what_is_wrong_with_it() -> None:
         ({**good, "max_fee_gwei": "NaN"}, "max_fee_gwei"),
         ({**good, "max_fee_gwei": 1.5}, "max_fee_gwei"),
         ({**good, "timeout_s": 0}, "timeout_s"),
+        ({**good, "max_value_eth_per_day": 1}, "spending"),
+        ({**good, "spending": "sums.json"}, "spending"),
     ):
         with pytest.raises(ConfigError) as refused:
             EvmConfig.of(wrong)

@@ -42,6 +42,7 @@ from exchange_kernel_evm.lookups import Lookups
 from exchange_kernel_evm.multicall import ETH_BALANCE, Read, read_results, request
 from exchange_kernel_evm.policy import Guard, Policy
 from exchange_kernel_evm.rpc import Rpc
+from exchange_kernel_evm.spending import FileSpending
 from exchange_kernel_evm.tickets import Tickets
 from exchange_kernel_evm.tokens import BALANCE_OF, to_amount
 from exchange_kernel_evm.transactions import key_of
@@ -113,7 +114,8 @@ class EvmAdapter:
             config.max_value_per_day,
             config.limits.max_fee,
         )
-        guard = Guard(policy, address)
+        spending = FileSpending(config.spending, chain.id, address) if config.spending else None
+        guard = Guard(policy, address, spending)
         self._tickets = Tickets(
             self._ledger, self._venue, self._lookups, signer, guard, config.limits, self._identity, codec, ctx.clock
         )

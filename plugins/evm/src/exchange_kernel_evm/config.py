@@ -28,6 +28,7 @@ SETTINGS = (
     "max_value_eth_per_day",
     "poll_ms",
     "rpc",
+    "spending",
     "timeout_s",
     "ws",
 )
@@ -38,7 +39,8 @@ class EvmConfig(Value, frozen=True):
     """``rpc``: nodes to read from, in order; ``broadcast``: where transactions go (() = the same); ``ws``: new blocks.
 
     ``address``: which the key must sign for; "" for whatever it does. ``limits``: of fees. ``max_value`` and
-    ``max_value_per_day``: wei a transaction, and a day's transactions, may send along; None: no limit.
+    ``max_value_per_day``: wei a transaction, and a UTC day's transactions, may send along; None: no limit.
+    ``spending``: the file that keeps the day's sum; needed by, and only by, a limit of the day.
     """
 
     chain: Chain
@@ -50,6 +52,7 @@ class EvmConfig(Value, frozen=True):
     limits: Limits = Limits()
     max_value: int | None = None
     max_value_per_day: int | None = None
+    spending: str = ""
     timeout_s: float = 5.0
     poll_ms: int = 1_000
 
@@ -65,6 +68,14 @@ class EvmConfig(Value, frozen=True):
                 raise ConfigError(key, config[key], "is no setting of this venue", f"there are {', '.join(known)}")
         chain = chain_of(config.get("chain", "mainnet"), confirmations=config.get("confirmations"))
         address = config.get("address", "")
+        spending = _text("spending", config.get("spending", ""))
+        if bool(spending) != (config.get("max_value_eth_per_day") is not None):
+            raise ConfigError(
+                "spending",
+                spending,
+                "goes with max_value_eth_per_day: the day's sum must outlive the process",
+                "set both, or neither",
+            )
         default = Limits()
         return cls(
             chain,
@@ -79,6 +90,7 @@ class EvmConfig(Value, frozen=True):
             ),
             _scaled("max_value_eth", config.get("max_value_eth"), ETHER),
             _scaled("max_value_eth_per_day", config.get("max_value_eth_per_day"), ETHER),
+            spending,
             _seconds(config.get("timeout_s", 5)),
             _poll(config.get("poll_ms"), chain),
         )

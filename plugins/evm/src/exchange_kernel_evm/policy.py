@@ -5,6 +5,7 @@ The rules look at the transaction itself, not at what somebody says it is for: i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from eth_utils.address import to_checksum_address
 from exchange_kernel.errors import OrderRefused, shown
 from exchange_kernel.value import Value
 from exchange_kernel.venue import Ms
+from exchange_kernel_evm.spending import MemorySpending, Spending
 from exchange_kernel_evm.transactions import Unsigned, untagged
 
 __all__ = ["Guard", "Policy", "PolicyRefused", "spender_of"]
@@ -59,15 +61,30 @@ class Policy(Value, frozen=True):
 
 
 class Guard:
-    """A policy at work for one session: it adds up what the day's signed transactions may send.
+    """A policy at work for one session: it adds up what the day's signed transactions may send."""
 
-    What another session signed on the same day is not known here: the limit of a day is one of a session's day.
-    """
-
-    def __init__(self, policy: Policy, address: str) -> None:
+    def __init__(self, policy: Policy, address: str, spending: Spending | None = None) -> None:
         self.policy, self.address = policy, address
-        self._day = -1
-        self._spent: dict[int, int] = {}
+        self._spending = MemorySpending() if spending is None else spending
+        self._one_at_a_time = asyncio.Lock()
+
+    async def admit(self, tx: Unsigned, now: Ms) -> None:
+        """It is about to be signed: it is checked, and its value counts from here on, durably. Raises PolicyRefused."""
+        async with self._one_at_a_time:
+            if self.policy.max_value_per_day is None:
+                self.check(tx, now)
+            else:
+                await asyncio.to_thread(self._count, tx, now)
+
+    def _count(self, tx: Unsigned, now: Ms) -> None:
+        self.check(tx, now)
+        day = now // DAY_MS
+        try:
+            spent = dict(self._spending.read(day))
+            spent[tx.nonce] = max(tx.value, spent.get(tx.nonce, 0))
+            self._spending.write(day, spent)
+        except (OSError, ValueError) as error:
+            raise PolicyRefused("value of the day", tx.value, f"its sum cannot be kept: {error}") from None
 
     def check(self, tx: Unsigned, now: Ms) -> None:
         """Raises PolicyRefused for a transaction that may not be signed. Changes nothing."""
@@ -82,14 +99,13 @@ class Guard:
         if policy.max_fee is not None and tx.max_fee * tx.gas > policy.max_fee:
             raise PolicyRefused("fee", tx.max_fee * tx.gas, f"at most {policy.max_fee} wei for one transaction's gas")
         if policy.max_value_per_day is not None:
-            total = sum(value for nonce, value in self._of_day(now).items() if nonce != tx.nonce) + tx.value
+            try:
+                spent = self._spending.read(now // DAY_MS)
+            except (OSError, ValueError) as error:
+                raise PolicyRefused("value of the day", tx.value, f"its sum cannot be read: {error}") from None
+            total = sum(value for nonce, value in spent.items() if nonce != tx.nonce) + tx.value
             if total > policy.max_value_per_day:
                 raise PolicyRefused("value of the day", total, f"at most {policy.max_value_per_day} wei in a UTC day")
-
-    def signed(self, tx: Unsigned, now: Ms) -> None:
-        """It was signed: its value counts. Of transactions with one number only one can ever take effect."""
-        spent = self._of_day(now)
-        spent[tx.nonce] = max(tx.value, spent.get(tx.nonce, 0))
 
     def check_typed(self, message: Mapping[str, Any]) -> None:
         """EIP-712 data: of this chain, and no permit for a spender that is not allowed. Raises PolicyRefused."""
@@ -122,11 +138,6 @@ class Guard:
             raise PolicyRefused("call", "0x" + data[:4].hex(), f"of the token {tx.to}: only approvals are allowed")
         if tx.value and tx.to not in policy.contracts:
             raise PolicyRefused("value", tx.value, f"the token {tx.to} is sent nothing")
-
-    def _of_day(self, now: Ms) -> dict[int, int]:
-        if now // DAY_MS != self._day:
-            self._day, self._spent = now // DAY_MS, {}
-        return self._spent
 
 
 def spender_of(data: bytes) -> str | None:

@@ -252,7 +252,10 @@ class Tickets:
         send_before: Ms,
         outlay: tuple[Money, ...] = (),
     ) -> Ticket:
-        self._guard.check(unsigned, prep.now)
+        if prep.dry:
+            self._guard.check(unsigned, prep.now)
+        else:
+            await self._guard.admit(unsigned, prep.now)
         body: bytes = b""
         ids: tuple[VenueId, ...] = ()
         if not prep.dry:
@@ -263,7 +266,6 @@ class Tickets:
                 raise NotSent(f"the signer's answer is no transaction: {error}") from None
             if signed.unsigned != unsigned or signed.sender != self._ledger.address:
                 raise NotSent("the signer signed another transaction, or for another address")
-            self._guard.signed(unsigned, prep.now)
             body = write_body(op, order, raw, terms)
             ids = (tx_id(signed.hash),)
         native = Money(self._ledger.chain.native, to_amount(unsigned.gas * unsigned.max_fee, ETHER_DECIMALS))

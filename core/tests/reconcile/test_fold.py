@@ -581,7 +581,7 @@ def test_a_void_older_than_the_correction_is_ignored() -> None:
 
 
 def test_a_cost_is_booked_once_and_only_when_it_is_final() -> None:
-    """A block that may be taken back takes its gas back too; afterwards each id counts once, however often it is told."""
+    """A block that may be taken back takes its gas back too; afterwards each id counts once, however often told."""
     gas = Cost("gas:0x1", "ETH", d("0.01"), "network")
     more = Cost("gas:0x2", "ETH", d("0.02"), "network")
     early = report(S.REJECTED, version=1, costs=(gas,), final=False)

@@ -103,6 +103,12 @@ class Desk:
 
         return await self.until(there, lambda: kernel.get_order_state(intent_id))
 
+    async def passes(self, blocks: int) -> None:
+        """So many blocks go by, as they would."""
+        for _ in range(blocks):
+            self.mine()
+            await asyncio.sleep(BLOCK_S)
+
     async def until(self, true: Callable[[], Awaitable[Any]], what: Callable[[], Awaitable[Any]]) -> Any:
         """Mine until it is true."""
         try:

@@ -54,7 +54,7 @@ def terms_sent(sent: Sent, setup: Setup) -> Terms | None:
         in_base = (side is Side.SELL) is sent.exact_in
         token = market.base if in_base else market.quote
         amount_in = AmountType.BASE if in_base else AmountType.QUOTE
-        return _terms(market, sent.route.pools, side, token.amount(sent.amount), amount_in, None)
+        return _terms(market, sent.route.pools, side, token.amount(sent.wanted), amount_in, None)
     return None
 
 

@@ -19,7 +19,7 @@ from exchange_kernel_evm.tokens import Token as Held
 from exchange_kernel_evm.transactions import Unsigned
 from exchange_kernel_evm.venue import Call, ChainReads, Outcome, Terms
 from exchange_kernel_uniswap.board import Board, Interest, View, usable
-from exchange_kernel_uniswap.calldata import sent_by
+from exchange_kernel_uniswap.calldata import sent_by, wanting
 from exchange_kernel_uniswap.chain_facts import fact_reads, refuse_other_facts
 from exchange_kernel_uniswap.choosing import Choice, average, choose, interest_of, sized
 from exchange_kernel_uniswap.config import Market
@@ -135,7 +135,9 @@ class UniswapVenue:
                 return first
         outlay = preview(spec, market).outlay
         terms = terms_of(spec, market, choice.route.pools)
-        return Call(draft.to, draft.data, terms, draft.value, choice.gas_limit, ends * 1000, outlay)
+        cut = choice.swap.amount != interest.swap.amount
+        data = draft.data + wanting(interest.swap.amount) if cut else draft.data
+        return Call(draft.to, data, terms, draft.value, choice.gas_limit, ends * 1000, outlay)
 
     def _draft(self, choice: Choice, market: Market, ends: int) -> Draft:
         at, address = self._setup.at, self._address

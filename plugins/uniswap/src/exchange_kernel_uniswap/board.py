@@ -107,7 +107,7 @@ class Board:
                     found = self._view = await self._read(chain)
         age = self._clock() // 1000 - found.at.time
         if age > self._config.max_quote_age_s:
-            raise Unavailable(f"the newest block is {age} s old, more than max_quote_age_s")
+            raise Unavailable(f"the newest block is {age} s old by the local clock, more than max_quote_age_s")
         return found
 
     def _current(self, chain: ChainReads, interest: Interest | None) -> View | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exchange_kernel.plugins import VenueSpec, hookimpl
+from exchange_kernel.plugins import HarnessSpec, VenueSpec, hookimpl
 
 
 @hookimpl
@@ -17,3 +17,9 @@ def exk_venues() -> list[VenueSpec]:
             config="exchange_kernel_uniswap.settings:UniswapConfig",
         )
     ]
+
+
+@hookimpl
+def exk_conformance() -> list[HarnessSpec]:
+    """Its harness: a chain of its own with all of Uniswap on it."""
+    return [HarnessSpec("uniswap", "exchange_kernel_uniswap.conformance:UniswapHarness")]

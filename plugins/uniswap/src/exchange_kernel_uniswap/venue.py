@@ -122,6 +122,7 @@ class UniswapVenue:
         ends = deadline(spec, prep.now, min(prep.give_up, prep.now + self._config.wait_s * 1000))
         interest = interest_of(spec, market)
         view = await self._board.view(chain, interest)
+        ends += max(0, view.at.time - prep.now // 1000)  # where the local clock is behind, the chain's own counts
         choice = choose(interest, view)
         if choice is None and interest.partial:
             choice = await sized(self._setup.at, market, interest, view, chain)

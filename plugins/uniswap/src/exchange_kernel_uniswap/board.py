@@ -88,12 +88,23 @@ class Board:
         self._asked: dict[Interest, int] = {}
         self._view: View | None = None
         self._lock = asyncio.Lock()
+        self._offset = 0
         at = config.setup.at
         self._to_ether = {
             token.address: routes_between(config.setup.pools, NATIVE, token.address, at.weth)
             for token in config.setup.tokens.values()
             if token.address not in (NATIVE, at.weth)
         }
+
+    def begin(self, head: Ms, block_ms: Ms) -> None:
+        """The newest block's time as a session begins: beyond two blocks it is the clocks that differ, not the node
+        that stands still. One that does is found out when it goes on standing still."""
+        offset = head - self._clock()
+        self._offset = offset if abs(offset) > 2 * block_ms else 0
+
+    def on_chain(self, ends: int, now: Ms, view: View) -> int:
+        """A local moment (seconds) as the chain's clock shows it, never sooner than it is from the newest block."""
+        return ends + max(self._offset // 1000, view.at.time - now // 1000)
 
     async def view(self, chain: ChainReads, interest: Interest | None = None) -> View:
         """The newest block. Raises Unavailable (also where it is too old to act on), RateLimited."""
@@ -105,9 +116,9 @@ class Board:
                 found = self._current(chain, interest)
                 if found is None:
                     found = self._view = await self._read(chain)
-        age = self._clock() // 1000 - found.at.time
+        age = (self._clock() + self._offset) // 1000 - found.at.time
         if age > self._config.max_quote_age_s:
-            raise Unavailable(f"the newest block is {age} s old by the local clock, more than max_quote_age_s")
+            raise Unavailable(f"the newest block is {age} s old, more than max_quote_age_s")
         return found
 
     def _current(self, chain: ChainReads, interest: Interest | None) -> View | None:

@@ -39,7 +39,9 @@ _RICH = {"WETH": 1_000 * 10**18, "USDC": 3_000_000 * 10**6}
 _EVERYTHING = 2**256 - 1
 _STEP = Decimal("0.01")
 _SWAP = "a swap is done in the block that takes it, or never: it does not rest, and there is nothing a cancel could end"
-_DEVIATIONS: Final[tuple[str, ...]] = ()
+_NOT_MET = "a limit that is not met is refused with the price there is, unsigned: sent, it would pay gas to revert"
+_RESTING: Final = ("LIFE-05", "LIFE-08", "LIFE-09", "IDEM-11", "IDEM-13")
+_DEVIATIONS: Final = dict.fromkeys(_RESTING, _SWAP) | {"PREC-05": _NOT_MET}
 
 
 class SkewedClock(SystemClock):
@@ -54,7 +56,7 @@ class SkewedClock(SystemClock):
 class UniswapHarness(Harness):
     """``stack``: a chain that is shared, and put back as it was; without one every case has its own."""
 
-    deviations = dict.fromkeys(_DEVIATIONS, _SWAP)
+    deviations = _DEVIATIONS
     venue, kind, symbol = "uniswap", "dex", "WETH/USDC"
     secrets: Mapping[str, str] = {"key": "0x" + bytes(ACCOUNTS["main"].key).hex()}
     faults = frozenset(

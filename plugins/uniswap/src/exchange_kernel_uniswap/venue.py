@@ -8,7 +8,8 @@ from decimal import Decimal
 
 from exchange_kernel.errors import InsufficientFunds, InvalidOrder, OrderRefused, Unavailable, Unsupported
 from exchange_kernel.orders import round_down
-from exchange_kernel.schema import AmountType, MarketCapabilities, Support, SupportLevel, SymbolMetadata, TimeInForce
+from exchange_kernel.schema import AmountType, Support, SupportLevel, SymbolMetadata, TimeInForce
+from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.schema.numbers import amount as checked
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Context, Key, NeedsFirst, NotNow, Prep, Preview, PriceTick, Quote, Spec
@@ -54,7 +55,8 @@ class UniswapVenue:
         self._config = UniswapConfig.of(ctx.config, chain)
         self._setup, self._address, self._clock = self._config.setup, address, ctx.clock
         self._board = Board(self._config, ctx.clock)
-        self._offered: dict[str, MarketCapabilities] = {}
+        self._symbols: dict[str, SymbolMetadata] = {}
+        self._block_ms = chain.block_ms
 
     @property
     def tokens(self) -> Sequence[Held]:
@@ -71,11 +73,13 @@ class UniswapVenue:
         return frozenset({at.swap_router, at.universal_router, at.permit2})
 
     async def load(self, chain: ChainReads) -> Sequence[SymbolMetadata]:
-        _, results = await chain.read(fact_reads(self._setup))
+        head, results = await chain.read(fact_reads(self._setup))
         refuse_other_facts(self._setup, results)
+        if not self._symbols:
+            self._board.begin(head.time, self._block_ms)
         symbols = [symbol_of(market) for market in self._setup.markets.values()]
         found = tuple(_as_offered(symbol) for symbol in symbols)
-        self._offered = {symbol.symbol_id: symbol.capabilities for symbol in found}
+        self._symbols = {symbol.symbol_id: symbol for symbol in found}
         return found
 
     # orders -----------------------------------------------------------------------------------------------------
@@ -87,6 +91,7 @@ class UniswapVenue:
         exact = revised(spec, amount=round_down(spec.amount, token.step) or spec.amount)
         seen = preview(exact, market)
         uses = self._uses(seen, was, exact)
+        _refuse_out_of_bounds(exact, self._symbols[spec.symbol])
         swap = swap_of(exact, market.base, market.quote)
         routes = usable(market, swap)
         if not routes:
@@ -98,7 +103,7 @@ class UniswapVenue:
         if was is not None:
             more = spec.amount > was.amount
             names += ["amend_up" if more else "amend_down"] if spec.amount != was.amount else ["amend_price"]
-        offered = self._offered[spec.symbol]
+        offered = self._symbols[spec.symbol].capabilities
         for name in names:
             if not offered.offers(name):
                 raise Unsupported(name, "not kept by the pools: the kernel keeps it" if name in _NOT_HERE else "")
@@ -122,7 +127,7 @@ class UniswapVenue:
         ends = deadline(spec, prep.now, min(prep.give_up, prep.now + self._config.wait_s * 1000))
         interest = interest_of(spec, market)
         view = await self._board.view(chain, interest)
-        ends += max(0, view.at.time - prep.now // 1000)  # where the local clock is behind, the chain's own counts
+        ends = self._board.on_chain(ends, prep.now, view)
         choice = choose(interest, view)
         if choice is None and interest.partial:
             choice = await sized(self._setup.at, market, interest, view, chain)
@@ -222,6 +227,21 @@ def _refuse_odd(spec: Spec) -> None:
         raise InvalidOrder("max_slippage", None, rule, "give max_slippage, or a limit price")
     if spec.tif is TimeInForce.GTD and spec.until is None:
         raise InvalidOrder("until", None, "is required for an order good till a date")
+
+
+def _refuse_out_of_bounds(spec: Spec, symbol: SymbolMetadata) -> None:
+    """Raises InvalidOrder for less than pools can count honestly, and for more than they can count."""
+    amounts, of = symbol.amounts, f"of {symbol.symbol_id}"
+    worst = spec.limit if spec.limit is not None else spec.guard
+    in_base = spec.amount_in is AmountType.BASE
+    worth = EXACT.multiply(spec.amount, worst) if in_base and worst is not None else spec.amount
+    rows = [("min_notional", amounts.min_notional, worth), ("max_notional", amounts.max_notional, worth)]
+    if in_base:
+        rows = [("min_amount", amounts.min_amount, spec.amount), ("max_amount", amounts.max_amount, spec.amount), *rows]
+    for name, bound, value in rows:
+        if bound is not None and (value < bound if name.startswith("min") else value > bound):
+            how = "below" if name.startswith("min") else "above"
+            raise InvalidOrder("amount", spec.amount, f"is {how} {name} {bound:f} {of}")
 
 
 def _too_dear(interest: Interest, view: View, spec: Spec) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from exchange_kernel.errors import Unavailable, Unsupported
+from exchange_kernel.errors import OrderRefused, Unavailable, Unsupported
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.schema import MarketCapabilities, StandardOrder, Support, SupportLevel, TimeInForce
 from exchange_kernel.venue import Quote
@@ -229,5 +229,40 @@ def test_where_there_are_only_quotes_the_quote_decides() -> None:
         falls(desk)
         record = await desk.reaches("a", IntentStatus.FILLED)
         assert [attempt.spec.tif for attempt in record.attempts] == [TimeInForce.FOK]
+
+    play(scene, rests="off")
+
+
+class Doubting(Quoting):
+    """Finds, asked to prepare the first three, that the price is gone again; remembers until when it might be sent."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self.prepared = 0
+        self.give_up: list[int] = []
+
+    async def prepare(self, command: Any, prep: Any) -> Any:
+        self.prepared += 1
+        self.give_up.append(prep.give_up)
+        if self.prepared <= 3:
+            raise OrderRefused("it would revert", why="reverted")
+        return await self.inner.prepare(command, prep)
+
+
+def test_a_price_that_is_gone_before_anything_is_sent_ends_nothing() -> None:
+    """The order is kept, asked for again, and filled; no attempt was made of what was not sent, nor anything prepared
+    for longer than the order lives."""
+
+    async def scene(desk: Desk) -> None:
+        process = desk.process()
+        venue = Doubting(desk)
+        process.kernel._adapter = venue  # type: ignore[assignment]
+        await process.kernel.start()
+        end = desk.clock.now_ms() + 25_000
+        await process.kernel.place_order(buy(time_in_force=TimeInForce.GTD, expire_at=end), "a")
+        falls(desk)
+        record = await desk.reaches("a", IntentStatus.FILLED)
+        assert (venue.prepared, len(record.attempts), desk.requests("order")) == (4, 1, 1)
+        assert set(venue.give_up) == {end}
 
     play(scene, rests="off")

@@ -12,8 +12,8 @@ from exchange_kernel.clock import SystemClock
 from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
 from exchange_kernel.testing.faults import FaultProxy
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
+from exchange_kernel_evm.testing.aside import ProxyAside
 from plugins.evm.tests import weth
-from plugins.evm.tests.aside import ProxyAside
 from plugins.evm.tests.chain import ADDRESSES, CONFIRMATIONS, KEYS, Node
 
 SEND, READ = "eth_sendRawTransaction", "eth_getBlockByNumber"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 
-from exchange_kernel.errors import InvalidMetadata, OrderRefused, Unsupported
+from exchange_kernel.errors import InvalidMetadata, Unsupported
 from exchange_kernel.venue import Enable, Found, NeedsFirst, Ref, StepReport
 from exchange_kernel_evm.adapter import EvmAdapter
+from exchange_kernel_evm.allowances import allowance_need
 from exchange_kernel_evm.endpoint import Endpoint
 from exchange_kernel_evm.policy import PolicyRefused
-from exchange_kernel_evm.tickets import allowance_need
-from exchange_kernel_evm.tokens import ALLOWANCE, Token, transfer_tax, transfer_tax_request
+from exchange_kernel_evm.tokens import ALLOWANCE, Allow, Token, transfer_tax, transfer_tax_request
 from plugins.evm.tests import test_frame, weth
 from plugins.evm.tests.chain import ADDRESSES, CONFIRMATIONS, MULTICALL3, WETH, Node
 from plugins.evm.tests.test_frame import CLOCK, KEY, Desk
@@ -38,9 +39,10 @@ def allowed(node: Node) -> int:
     return int(node("eth_call", {"to": WETH, "data": data}, "latest"), 16)
 
 
-def enable(need: NeedsFirst | None, key: bytes = KEY) -> Enable:
+def enable(need: NeedsFirst | None, amount: int, key: bytes = KEY) -> Enable:
+    """As the kernel makes it: a name that nobody's order draws on has no amount."""
     assert need is not None
-    return Enable(key, need.name, need.body)
+    return Enable(key, need.name, need.body, Decimal(0 if need.name.startswith("reset:") else amount))
 
 
 def test_an_allowance_is_set_step_by_step_and_reported(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +50,7 @@ def test_an_allowance_is_set_step_by_step_and_reported(node: Node, monkeypatch: 
     monkeypatch.setattr(weth, "adapter", lambda: EvmAdapter(Spending))
 
     async def play(desk: Desk) -> None:
-        ticket = await desk.prepare(enable(allowance_need(TOKEN, MULTICALL3, 5, 0)))
+        ticket = await desk.prepare(enable(allowance_need(TOKEN, MULTICALL3, 5, 0), 5))
         await desk.adapter.submit(ticket)
         assert allowed(node) == 5
         node.mine(CONFIRMATIONS + 1)
@@ -60,15 +62,18 @@ def test_an_allowance_is_set_step_by_step_and_reported(node: Node, monkeypatch: 
         assert step.costs[0].amount > 0
         for expected in (0, 9):
             need = allowance_need(TOKEN, MULTICALL3, 9, allowed(node))
-            await desk.adapter.submit(await desk.prepare(enable(need, bytes([expected]) * 16)))
+            await desk.adapter.submit(await desk.prepare(enable(need, 9, bytes([expected]) * 16)))
             assert allowed(node) == expected
         assert allowance_need(TOKEN, MULTICALL3, 9, allowed(node)) is None
-        with pytest.raises(OrderRefused, match="already"):
-            await desk.prepare(Enable(KEY, "again", {"token": WETH, "spender": MULTICALL3, "amount": "9"}))
+        ahead = allowance_need(TOKEN, MULTICALL3, 10, 0, Allow("bounded", 50))
+        await desk.adapter.submit(await desk.prepare(enable(ahead, 12, b"b" * 16)))
+        assert allowed(node) == 50
+        with pytest.raises(Unsupported):
+            await desk.prepare(Enable(KEY, "nothing", {"token": WETH, "spender": MULTICALL3}))
         with pytest.raises(Unsupported):
             await desk.prepare(Enable(KEY, "hedge mode", {}))
         with pytest.raises(PolicyRefused, match="spender"):
-            await desk.prepare(Enable(KEY, "x", {"token": WETH, "spender": ADDRESSES["second"], "amount": "9"}))
+            await desk.prepare(Enable(KEY, "x", {"token": WETH, "spender": ADDRESSES["second"]}, Decimal(9)))
 
     test_frame.on(node, play)
 

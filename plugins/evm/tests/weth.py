@@ -20,7 +20,7 @@ from exchange_kernel.schema import (
 )
 from exchange_kernel.schema.numbers import amount as checked
 from exchange_kernel.value import revised
-from exchange_kernel.venue import Context, Key, Money, Preview, Spec, VenueStatus
+from exchange_kernel.venue import Context, Key, Money, Prep, Preview, Spec, VenueStatus
 from exchange_kernel_evm.abi import Event, Function
 from exchange_kernel_evm.adapter import EvmAdapter
 from exchange_kernel_evm.chains import Chain
@@ -121,7 +121,7 @@ class Weth:
         support = {feature: market.capabilities.support(feature) for feature in uses}
         return Preview(revised(spec, amount=amount, guard=None), support, (Money(pays, amount),))
 
-    async def place(self, key: Key, spec: Spec, chain: ChainReads) -> Call:
+    async def place(self, key: Key, spec: Spec, prep: Prep, chain: ChainReads) -> Call:
         units = to_units("amount", spec.amount, 18)
         terms = Terms(SYMBOL, spec.side, spec.amount, spec.limit)
         if spec.side is Side.BUY:

@@ -14,9 +14,10 @@ from exchange_kernel.errors import ConfigError, Unsupported
 from exchange_kernel.schema import AmountType, Side
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Spec
+from exchange_kernel_evm.transactions import tag
 from exchange_kernel_uniswap import swap_router, universal_router
 from exchange_kernel_uniswap.addresses import NATIVE
-from exchange_kernel_uniswap.calldata import sent_by
+from exchange_kernel_uniswap.calldata import sent_by, wanting
 from exchange_kernel_uniswap.config import Market
 from exchange_kernel_uniswap.deployment import MAINNET
 from exchange_kernel_uniswap.orders import limited_draft, routes_for, swap_draft
@@ -117,6 +118,17 @@ def test_what_was_sent_is_read_back() -> None:
             draft = limited_draft(MAINNET, market, route, swap, ME, FAR)
             sent = sent_by(MAINNET, draft.to, draft.data)
             assert sent is not None and sent.sqrt_limit > 0 and sent.route == route
+
+
+def test_what_an_order_wanted_is_read_back_where_less_is_sent() -> None:
+    """Before the tag or at the end; elsewhere the amount is all that was wanted."""
+    _, route, swap = cases("v4")[0]
+    draft = swap_draft(MAINNET, route, swap, ME, FAR)
+    for tail in (b"", tag(b"k" * 16)):
+        sent = sent_by(MAINNET, draft.to, draft.data + wanting(10**30) + tail)
+        assert sent is not None and (sent.amount, sent.wanted) == (swap.amount, 10**30)
+        sent = sent_by(MAINNET, draft.to, draft.data + tail)
+        assert sent is not None and sent.wanted == sent.amount
 
 
 def test_what_is_no_swap_of_ours_is_nothing() -> None:

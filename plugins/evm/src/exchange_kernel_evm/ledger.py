@@ -48,6 +48,11 @@ class Ledger:
     def __init__(self, rpc: Rpc, chain: Chain, address: str) -> None:
         self.rpc, self.chain, self.address = rpc, chain, address
 
+    @property
+    def newest(self) -> int:
+        """See :class:`exchange_kernel_evm.venue.ChainReads`."""
+        return self.rpc.highest
+
     async def read(self, reads: Sequence[Read]) -> tuple[Block, list[Result]]:
         """Contracts, all in one state: see :class:`exchange_kernel_evm.venue.ChainReads`."""
         head, (answer,) = await self.rpc.read([request(self.chain.multicall3, reads, "latest")])

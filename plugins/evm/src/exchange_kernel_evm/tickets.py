@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 
 from exchange_kernel.errors import InsufficientFunds, NotSent, OrderRefused, Unavailable, UnknownTarget, Unsupported
@@ -18,7 +18,6 @@ from exchange_kernel.venue import (
     Key,
     Money,
     Ms,
-    NeedsFirst,
     NotNow,
     Place,
     PlaceGroup,
@@ -34,7 +33,8 @@ from exchange_kernel.venue import (
     TimeEnd,
     VenueId,
 )
-from exchange_kernel_evm.abi import checked_address, revert_reason
+from exchange_kernel_evm.abi import revert_reason
+from exchange_kernel_evm.allowances import wish_of
 from exchange_kernel_evm.answers import Meaning, NodeError, revert_data
 from exchange_kernel_evm.body import Body, Op, read_body, write_body
 from exchange_kernel_evm.endpoint import Request
@@ -42,36 +42,19 @@ from exchange_kernel_evm.fees import Fees, Limits, estimate, history_request, re
 from exchange_kernel_evm.keys import Signer
 from exchange_kernel_evm.ledger import Ledger, State
 from exchange_kernel_evm.lookups import Lookups
-from exchange_kernel_evm.multicall import Read
 from exchange_kernel_evm.policy import Guard
 from exchange_kernel_evm.reports import tx_id
-from exchange_kernel_evm.tokens import ALLOWANCE, APPROVE, Allow, Approval, Token, approval_steps, to_amount
+from exchange_kernel_evm.tokens import to_amount
 from exchange_kernel_evm.transactions import TAG_GAS, Unsigned, decode, self_transfer, tag
 from exchange_kernel_evm.venue import Call, OnChainVenue, Resting, Terms
 
-__all__ = ["Tickets", "allowance_need"]
+__all__ = ["Tickets"]
 
 ETHER_DECIMALS = 18
 APPROVAL_GAS = 100_000
 """The limit of an approval: 46,000 is usual, and what is not used is not paid."""
 SPARE_NUMERATOR, SPARE_DENOMINATOR = 6, 5
 """A limit is a fifth above the node's estimate: the state moves between the estimate and the block."""
-
-
-def allowance_need(
-    token: Token, spender: str, need: int, current: int, allow: Allow | None = None
-) -> NeedsFirst | None:
-    """What must be enabled before ``spender`` can take ``need`` units, one step at a time; None: nothing.
-
-    The name holds the amount, so that a later, larger need is another Enable.
-    """
-    steps = approval_steps(token, spender, current, need, allow or Allow())
-    if not steps:
-        return None
-    first = steps[0]
-    body = {"token": token.address, "spender": spender, "amount": str(first.amount), "asset": token.asset}
-    name = f"allowance:{token.address}:{spender}:{first.amount}:{current}"
-    return NeedsFirst(name, body, f"{first.note}: {spender} may take {current} of {need} units")
 
 
 class Tickets:
@@ -107,8 +90,8 @@ class Tickets:
                 return await self._withdraw(key, ref, prep, "settle")
             case Burn(key, slot) if slot.scope == self._identity:
                 return await self._nothing("burn", key, key, slot, prep, prep.instead_of)
-            case Enable(key, name, body):
-                return await self._enable(key, name, body, prep)
+            case Enable():
+                return await self._enable(command, prep)
             case PlaceGroup(_, kind, _):
                 raise Unsupported(f"group_{kind}")
             case CancelAll():
@@ -119,7 +102,7 @@ class Tickets:
     # orders -----------------------------------------------------------------------------------------------------
 
     async def _order(self, key: Key, order: Key, spec: Spec, prep: Prep, base: Ticket | None) -> Prepared:
-        call = await self._venue.place(order, spec, self._ledger)
+        call = await self._venue.place(order, spec, prep, self._ledger)
         if not isinstance(call, Call):
             return call
         return await self._call("order", key, order, call, prep, base)
@@ -206,37 +189,19 @@ class Tickets:
         unsigned = self_transfer(chain, slot.number, address, fees.max_fee, fees.tip, tagged)
         return await self._seal(op, key, order, unsigned, None, prep, (SlotEnd(slot),), prep.give_up)
 
-    async def _enable(self, key: Key, name: str, body: Mapping[str, str], prep: Prep) -> Ticket:
-        """An allowance, read anew: by now less may be needed than when it was asked for."""
-        try:
-            token_at, spender = checked_address("token", body["token"]), checked_address("spender", body["spender"])
-            amount = int(body["amount"])
-        except (KeyError, ValueError):
-            raise Unsupported(name, "is no allowance") from None
-        token = next((each for each in self._venue.tokens if each.address == token_at), None)
-        if token is None:
-            raise Unsupported(name, f"{token_at} is no token of this account")
-        _, (result,) = await self._ledger.read([Read(token_at, ALLOWANCE, (self._ledger.address, spender))])
-        assert result.values is not None
-        current = int(result.values[0])
-        step = self._approval(token, spender, current, amount)
-        if step is None:
-            raise OrderRefused(f"{spender} may take {current} units of {token.asset} already", code="ENABLED")
-        fees_state = await self._ledger.state([history_request()])
-        fees = self._fees(fees_state, prep.instead_of)
+    async def _enable(self, command: Enable, prep: Prep) -> Ticket:
+        """An allowance, set to what everything that lives and waits needs."""
+        wish = wish_of(command, self._ledger.chain.permit2, prep.now)
+        if all(token.address != wish.token for token in self._venue.tokens):
+            raise Unsupported(command.name, f"{wish.token} is no token of this account")
+        step = wish.approval()
+        fees = self._fees(await self._ledger.state([history_request()]), prep.instead_of)
         slot = self._slot(prep, prep.instead_of)
-        unsigned = Unsigned(
-            self._ledger.chain.id, slot.number, step.to, 0, step.data + tag(key), APPROVAL_GAS, fees.max_fee, fees.tip
-        )
-        return await self._seal("enable", key, key, unsigned, None, prep, (SlotEnd(slot),), prep.give_up)
-
-    @staticmethod
-    def _approval(token: Token, spender: str, current: int, amount: int) -> Approval | None:
-        if amount == 0:  # the reset that another step waits for
-            reset = Approval(token.address, APPROVE.call(spender, 0), 0, f"reset the allowance of {token.asset}")
-            return reset if current else None
-        steps = approval_steps(token, spender, current, amount)
-        return steps[0] if steps else None
+        data = step.data + tag(command.key)
+        chain = self._ledger.chain.id
+        unsigned = Unsigned(chain, slot.number, step.to, 0, data, APPROVAL_GAS, fees.max_fee, fees.tip)
+        ends = (SlotEnd(slot),)
+        return await self._seal("enable", command.key, command.key, unsigned, None, prep, ends, prep.give_up)
 
     # signing ----------------------------------------------------------------------------------------------------
 

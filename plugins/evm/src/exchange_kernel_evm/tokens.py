@@ -25,6 +25,8 @@ __all__ = [
     "APPROVE",
     "BALANCE_OF",
     "DECIMALS",
+    "MAX_UINT160",
+    "MAX_UINT256",
     "PERMIT2_ALLOWANCE",
     "PERMIT2_APPROVE",
     "SYMBOL",

@@ -24,6 +24,7 @@ from exchange_kernel.venue import (
     NeedsFirst,
     NotNow,
     OrderReport,
+    Prep,
     Preview,
     Spec,
     VenueStatus,
@@ -98,6 +99,11 @@ class ChainReads(Protocol):
         """The account."""
         ...
 
+    @property
+    def newest(self) -> int:
+        """Height of the newest block that any node has shown; 0 before the first read."""
+        ...
+
     async def read(self, reads: Sequence[Read]) -> tuple[Block, list[Result]]:
         """Contracts, all in the same block: in one request. Raises Unavailable, RateLimited."""
         ...
@@ -127,8 +133,11 @@ class OnChainVenue(Protocol):
         """As :meth:`exchange_kernel.venue.VenueAdapter.check`."""
         ...
 
-    async def place(self, key: Key, spec: Spec, chain: ChainReads) -> Call | NeedsFirst | NotNow:
-        """The call for an order that :meth:`check` has previewed. Raises what ``prepare`` may raise."""
+    async def place(self, key: Key, spec: Spec, prep: Prep, chain: ChainReads) -> Call | NeedsFirst | NotNow:
+        """The call for an order that :meth:`check` has previewed. Raises what ``prepare`` may raise.
+
+        ``prep``: the kernel's. Numbers are the frame's business: do not ``take`` any.
+        """
         ...
 
     def terms(self, tx: Unsigned) -> Terms | None:

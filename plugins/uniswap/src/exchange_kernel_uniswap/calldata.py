@@ -1,6 +1,7 @@
 """What a transaction orders, read back from its calldata alone: for a kernel that lost its tickets.
 
-Only what this package writes is recognized; anything else is None. Bytes after the arguments (a tag) do not matter.
+Only what this package writes is recognized; anything else is None. After the arguments, which is all that contracts
+look at, there may be how much the order wanted, where less was sent, and there is the order's tag.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Any
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
 
 from exchange_kernel.errors import ConfigError
-from exchange_kernel.value import Value
+from exchange_kernel.value import Value, revised
 from exchange_kernel_uniswap import swap_router, universal_router
 from exchange_kernel_uniswap.addresses import NATIVE
 from exchange_kernel_uniswap.deployment import Deployment
@@ -22,13 +24,16 @@ from exchange_kernel_uniswap.paths import route_of_v3_path
 from exchange_kernel_uniswap.pools import Pool, v2_pool, v3_pool, v4_pool
 from exchange_kernel_uniswap.routes import Route
 
-__all__ = ["Sent", "sent_by"]
+__all__ = ["Sent", "sent_by", "wanting"]
+
+_WANTED = keccak(b"exchange-kernel amount wanted 1")[:16]
+_WORD = 32
 
 
 class Sent(Value, frozen=True):
     """A swap as it was sent. ``bound`` is the guard; with ``sqrt_limit`` (not zero) it may have been done in part.
 
-    ``recipient``: who is paid; ``deadline``: unix seconds.
+    ``recipient``: who is paid; ``deadline``: unix seconds. ``wanted``: what ``amount`` was cut down from, else as that.
     """
 
     route: Route
@@ -38,6 +43,7 @@ class Sent(Value, frozen=True):
     recipient: str
     deadline: int
     sqrt_limit: int = 0
+    wanted: int = 0
 
     @property
     def token_in(self) -> str:
@@ -55,9 +61,24 @@ def sent_by(at: Deployment, to: str, data: bytes) -> Sent | None:
     readers = {at.universal_router.lower(): _by_universal, at.swap_router.lower(): _by_swap_router}
     reader = readers.get(to.lower())
     try:
-        return None if reader is None else reader(at, data)
+        sent = None if reader is None else reader(at, data)
     except (ConfigError, DecodingError, IndexError, OverflowError, ValueError):
         return None
+    return None if sent is None else revised(sent, wanted=_wanted(data) or sent.amount)
+
+
+def wanting(amount: int) -> bytes:
+    """What follows the calldata of an order for ``amount`` units (below 2**128) of which only a part is sent."""
+    return _WANTED + amount.to_bytes(16, "big")
+
+
+def _wanted(data: bytes) -> int:
+    """It is the last word, or the last but the tag."""
+    for end in (len(data), len(data) - _WORD):
+        word = data[max(0, end - _WORD) : end]
+        if word.startswith(_WANTED):
+            return int.from_bytes(word[16:], "big")
+    return 0
 
 
 def _by_universal(at: Deployment, data: bytes) -> Sent | None:

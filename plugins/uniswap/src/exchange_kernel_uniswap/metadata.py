@@ -19,11 +19,12 @@ from exchange_kernel_uniswap.tokens import Token
 
 __all__ = ["asset_of", "capabilities", "symbol_of"]
 
-_NATIVE = ("market", "limit", "amount_base", "amount_quote", "fok", "orders_outlive_session", "fills_of_order")
+_NATIVE = ("limit", "amount_base", "amount_quote", "fok", "orders_outlive_session", "fills_of_order")
 _TRIED_ONCE = "one all-or-nothing swap whose deadline is in the transaction; it does not rest"
 _SAME_NUMBER = "until it is mined: one transaction of that number, the old or the new, is ever executed"
 _PARTIAL = MappingProxyType(
     {
+        "market": "with max_slippage: a swap without a worst price can be sandwiched to nothing",
         "ioc": "a price limit fills a part in a single v3 pool; elsewhere the size is fixed from quotes before sending",
         "day": _TRIED_ONCE,
         "gtd": _TRIED_ONCE,
@@ -55,10 +56,10 @@ def symbol_of(market: Market) -> SymbolMetadata:
     post-only prices lie on the pool's tick grid, and one off it is refused with the two nearest."""
     base, quote = market.base, market.quote
     amounts = AmountConstraints(
-        min_amount=base.step,
+        min_amount=base.amount(_least(base)),
         step=base.step,
         max_amount=base.amount(MAX_UNITS),
-        min_notional=quote.step,
+        min_notional=quote.amount(_least(quote)),
         max_notional=quote.amount(MAX_UNITS),
         quote_step=quote.step,
     )
@@ -66,6 +67,11 @@ def symbol_of(market: Market) -> SymbolMetadata:
     return SymbolMetadata(
         market.symbol, base.symbol, quote.symbol, AssetType.SPOT, amounts, prices, capabilities(market)
     )
+
+
+def _least(token: Token) -> int:
+    """A thousand units, so that the one by which pools round weighs less than a fee."""
+    return int(10 ** min(3, token.decimals))
 
 
 def asset_of(token: Token) -> AssetMetadata:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
 from exchange_kernel.schema import AmountType, Side, Support, TimeInForce, TrailUnit, TriggerKind
+from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.venue import Money, Preview, Spec
 from exchange_kernel_uniswap import swap_router, universal_router
 from exchange_kernel_uniswap.config import Market
@@ -34,8 +36,16 @@ def preview(spec: Spec, market: Market) -> Preview:
         outlay = Money(order.pays.symbol, order.pays.amount(order.deposit))
     else:
         swap = swap_of(spec, market.base, market.quote)
-        outlay = Money(swap.token_in.symbol, swap.token_in.amount(swap.most_in))
+        outlay = Money(swap.token_in.symbol, _most(spec, swap))
     return Preview(spec, _uses(spec, market), (outlay,))
+
+
+def _most(spec: Spec, swap: Swap) -> Decimal:
+    """Of what is paid: for an exact amount of base amount times price, which is not below what units allow."""
+    worst = spec.limit if spec.limit is not None else spec.guard
+    if worst is not None and spec.side is Side.BUY and spec.amount_in is AmountType.BASE:
+        return EXACT.multiply(spec.amount, worst)
+    return swap.token_in.amount(swap.most_in)
 
 
 def _refuse_unsupported(spec: Spec, market: Market) -> None:

@@ -40,13 +40,17 @@ class Moment(Value, frozen=True):
 
 
 class Quote(Value, frozen=True):
-    """``other`` is what comes out for ``amount`` in (``exact_in``), or what ``amount`` out costs; smallest units."""
+    """``other`` is what comes out for ``amount`` in (``exact_in``), or what ``amount`` out costs; smallest units.
+
+    ``gas``: what the quoter says that the pools alone use; 0 where it does not say (v2).
+    """
 
     route: Route
     exact_in: bool
     amount: int
     other: int
     at: Moment
+    gas: int = 0
 
 
 class GasPrice(Value, frozen=True):
@@ -83,7 +87,8 @@ def quoted(route: Route, exact_in: bool, amount: int, at: Moment, result: Result
         return None
     first = result.values[0]
     other = (first[-1] if exact_in else first[0]) if route.version is Version.V2 else first
-    return Quote(route, exact_in, amount, other, at) if other > 0 else None
+    gas = 0 if route.version is Version.V2 else result.values[-1]
+    return Quote(route, exact_in, amount, other, at, gas) if other > 0 else None
 
 
 def best(quotes: Iterable[Quote | None], gas: GasPrice) -> Quote | None:

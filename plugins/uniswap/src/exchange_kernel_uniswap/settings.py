@@ -1,0 +1,110 @@
+"""Everything an account says about its Uniswap besides what any on-chain venue is told, checked against its chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from exchange_kernel.errors import ConfigError, InvalidOrder, Unsupported
+from exchange_kernel.value import Value
+from exchange_kernel_evm.chains import Chain
+from exchange_kernel_evm.tokens import Allow
+from exchange_kernel_evm.tokens import Token as Held
+from exchange_kernel_uniswap.config import Setup, known_router
+from exchange_kernel_uniswap.deployment import MAINNET, Deployment
+
+__all__ = ["DEPLOYMENTS", "SETTINGS", "UniswapConfig"]
+
+DEPLOYMENTS: Mapping[int, Deployment] = {MAINNET.chain_id: MAINNET}
+"""Where Uniswap is known, by chain id."""
+
+SETTINGS = (
+    "allow_ahead",
+    "max_quote_age_s",
+    "pools",
+    "symbols",
+    "tokens",
+    "universal_router",
+    "universal_router_version",
+    "wait_s",
+)
+_RESET_FIRST = frozenset({"0xdAC17F958D2ee523a2206206994597C13D831ec7"})
+"""Tokens of mainnet that refuse to change an allowance which is not 0: Tether (TetherToken.sol, ``approve``)."""
+_EXACT = Allow()
+
+
+class UniswapConfig(Value, frozen=True):
+    """``setup``: tokens, pools and symbols. ``ahead``: by token address, up to how many units a spender may be allowed
+    ahead of what is needed. ``max_quote_age_s``: the newest block must not be older. ``wait_s``: how long a swap may
+    wait to be mined, where the order itself says nothing shorter."""
+
+    setup: Setup
+    ahead: dict[str, int]
+    max_quote_age_s: int = 90
+    wait_s: int = 600
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], chain: Chain) -> UniswapConfig:
+        """Raises ConfigError with the key, the value and the rule; Unsupported for a chain without a deployment."""
+        at = DEPLOYMENTS.get(chain.id)
+        if at is None:
+            raise Unsupported(f"chain {chain.name}", "where Uniswap stands there is not in the table of deployments")
+        router, version = config.get("universal_router"), config.get("universal_router_version")
+        if router is not None or version is not None:
+            at = known_router(at, router or at.universal_router, version or at.universal_router_version)
+        setup = Setup.of(config, at)
+        for name, token in setup.tokens.items():
+            if token.native != (name == chain.native):
+                rule = f"is the chain's own coin, which is called {chain.native} here"
+                named = f"is the name of the chain's own coin: write {chain.native}: native"
+                raise ConfigError(f"tokens.{name}", token.address, rule if token.native else named)
+        return cls(
+            setup,
+            _ahead(config.get("allow_ahead", {}), setup),
+            _seconds("max_quote_age_s", config.get("max_quote_age_s", 90), 3_600),
+            _seconds("wait_s", config.get("wait_s", 600), 86_400),
+        )
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """The tokens as the frame knows them; the native coin is not one of them."""
+        return tuple(self.held_as(each.address) for each in self.setup.tokens.values() if not each.native)
+
+    def held_as(self, address: str) -> Held:
+        """One of them."""
+        token = next(each for each in self.setup.tokens.values() if each.address == address)
+        return Held(address, token.symbol, token.decimals, address in _RESET_FIRST)
+
+    def allow(self, address: str) -> Allow:
+        """How far spenders of a token are trusted."""
+        ahead = self.ahead.get(address)
+        return _EXACT if ahead is None else Allow("bounded", ahead)
+
+
+def _ahead(given: object, setup: Setup) -> dict[str, int]:
+    if not isinstance(given, Mapping):
+        raise ConfigError("allow_ahead", given, "must map names of tokens to amounts")
+    out = {}
+    for name, value in given.items():
+        field = f"allow_ahead.{name}"
+        token = setup.tokens.get(name)
+        if token is None or token.native:
+            raise ConfigError(field, value, "is no token of the list that is allowed to anybody")
+        try:
+            amount = Decimal(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+        except InvalidOperation:
+            amount = None
+        if amount is None or not amount.is_finite() or not 0 < amount < Decimal(10) ** 40:
+            raise ConfigError(field, value, "must be an amount above 0, as text or a whole number")
+        try:
+            out[token.address] = token.units(field, amount)
+        except InvalidOrder as error:
+            raise ConfigError(field, value, error.rule, error.hint) from None
+    return out
+
+
+def _seconds(key: str, value: object, most: int) -> int:
+    if type(value) is not int or not 1 <= value <= most:
+        raise ConfigError(key, value, f"must be a whole number of seconds from 1 to {most}")
+    return value

@@ -1,0 +1,254 @@
+"""Uniswap as a venue on the on-chain frame: orders into swaps, receipts into fills."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from exchange_kernel.errors import InsufficientFunds, InvalidOrder, OrderRefused, Unavailable, Unsupported
+from exchange_kernel.orders import round_down
+from exchange_kernel.schema import AmountType, Support, SupportLevel, SymbolMetadata, TimeInForce
+from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.schema.numbers import amount as checked
+from exchange_kernel.value import revised
+from exchange_kernel.venue import Context, Key, NeedsFirst, NotNow, Prep, Preview, PriceTick, Quote, Spec
+from exchange_kernel_evm.allowances import allowance_name, allowance_need, permit2_name, permit2_need
+from exchange_kernel_evm.chains import Chain
+from exchange_kernel_evm.finality import Mined
+from exchange_kernel_evm.tokens import Token as Held
+from exchange_kernel_evm.transactions import Unsigned
+from exchange_kernel_evm.venue import Call, ChainReads, Outcome, Terms
+from exchange_kernel_uniswap.board import Board, Interest, View, usable
+from exchange_kernel_uniswap.calldata import sent_by, wanting
+from exchange_kernel_uniswap.chain_facts import fact_reads, refuse_other_facts
+from exchange_kernel_uniswap.choosing import Choice, average, choose, interest_of, sized
+from exchange_kernel_uniswap.config import Market
+from exchange_kernel_uniswap.deadlines import deadline
+from exchange_kernel_uniswap.drafts import Allowance, Draft
+from exchange_kernel_uniswap.metadata import symbol_of
+from exchange_kernel_uniswap.ordered import outcome_of, terms_of, terms_sent
+from exchange_kernel_uniswap.orders import limited_draft, preview, swap_draft
+from exchange_kernel_uniswap.pools import Version
+from exchange_kernel_uniswap.prices import shown
+from exchange_kernel_uniswap.quotes import best
+from exchange_kernel_uniswap.settings import SETTINGS, UniswapConfig
+from exchange_kernel_uniswap.spots import touch
+from exchange_kernel_uniswap.swaps import Swap, swap_of
+
+__all__ = ["UniswapVenue"]
+
+_HERE = ("find_by_key", "prices", "stream")
+_NOT_HERE = ("gtc", "day", "gtd", "post_only")
+_EXACT_OUT = "no v3 or v4 pool joins the two this way: asked for an exact amount out, v2 pairs may give a little more"
+_AMEND = {AmountType.BASE: "amount_base", AmountType.QUOTE: "amount_quote"}
+_PRICE_DIGITS = 30
+
+
+class UniswapVenue:
+    """Implements OnChainVenue: swaps by SwapRouter02 for v2 and v3, by the Universal Router for v4."""
+
+    name = "uniswap"
+    settings: Sequence[str] = SETTINGS
+
+    def configure(self, ctx: Context, chain: Chain, address: str) -> None:
+        self._config = UniswapConfig.of(ctx.config, chain)
+        self._setup, self._address, self._clock = self._config.setup, address, ctx.clock
+        self._board = Board(self._config, ctx.clock)
+        self._symbols: dict[str, SymbolMetadata] = {}
+        self._block_ms = chain.block_ms
+
+    @property
+    def tokens(self) -> Sequence[Held]:
+        return self._config.held
+
+    @property
+    def contracts(self) -> frozenset[str]:
+        at = self._setup.at
+        return frozenset({at.swap_router, at.universal_router})
+
+    @property
+    def spenders(self) -> frozenset[str]:
+        at = self._setup.at
+        return frozenset({at.swap_router, at.universal_router, at.permit2})
+
+    async def load(self, chain: ChainReads) -> Sequence[SymbolMetadata]:
+        head, results = await chain.read(fact_reads(self._setup))
+        refuse_other_facts(self._setup, results)
+        if not self._symbols:
+            self._board.begin(head.time, self._block_ms)
+        symbols = [symbol_of(market) for market in self._setup.markets.values()]
+        found = tuple(_as_offered(symbol) for symbol in symbols)
+        self._symbols = {symbol.symbol_id: symbol for symbol in found}
+        return found
+
+    # orders -----------------------------------------------------------------------------------------------------
+
+    def check(self, spec: Spec, was: Spec | None = None) -> Preview:
+        market = self._setup.market(spec.symbol)
+        _refuse_odd(spec)
+        token = market.base if spec.amount_in is AmountType.BASE else market.quote
+        exact = revised(spec, amount=round_down(spec.amount, token.step) or spec.amount)
+        seen = preview(exact, market)
+        uses = self._uses(seen, was, exact)
+        _refuse_out_of_bounds(exact, self._symbols[spec.symbol])
+        swap = swap_of(exact, market.base, market.quote)
+        routes = usable(market, swap)
+        if not routes:
+            raise Unsupported(_AMEND[exact.amount_in], _EXACT_OUT)
+        return Preview(exact, uses, seen.outlay, seen.warnings, self._needs(swap, {r.version for r in routes}))
+
+    def _uses(self, seen: Preview, was: Spec | None, spec: Spec) -> Mapping[str, Support]:
+        names = list(seen.uses)
+        if was is not None:
+            more = spec.amount > was.amount
+            names += ["amend_up" if more else "amend_down"] if spec.amount != was.amount else ["amend_price"]
+        offered = self._symbols[spec.symbol].capabilities
+        for name in names:
+            if not offered.offers(name):
+                raise Unsupported(name, "not kept by the pools: the kernel keeps it" if name in _NOT_HERE else "")
+        return {name: offered.support(name) for name in names}
+
+    def _needs(self, swap: Swap, versions: set[Version]) -> dict[str, Decimal]:
+        """All that the swap may draw on: which router it takes, its quotes say."""
+        if swap.token_in.native:
+            return {}
+        at, token, units = self._setup.at, swap.token_in.address, Decimal(swap.most_in)
+        needs = {}
+        if versions & {Version.V2, Version.V3}:
+            needs[allowance_name(token, at.swap_router)] = units
+        if Version.V4 in versions:
+            needs[allowance_name(token, at.permit2)] = units
+            needs[permit2_name(token, at.universal_router)] = units
+        return needs
+
+    async def place(self, key: Key, spec: Spec, prep: Prep, chain: ChainReads) -> Call | NeedsFirst | NotNow:
+        market = self._setup.market(spec.symbol)
+        ends = deadline(spec, prep.now, min(prep.give_up, prep.now + self._config.wait_s * 1000))
+        interest = interest_of(spec, market)
+        view = await self._board.view(chain, interest)
+        ends = self._board.on_chain(ends, prep.now, view)
+        choice = choose(interest, view)
+        if choice is None and interest.partial:
+            choice = await sized(self._setup.at, market, interest, view, chain)
+        if choice is None:
+            raise OrderRefused(_too_dear(interest, view, spec), code="PRICE", why="reverted")
+        self._refuse_short(interest.swap, view)
+        draft = self._draft(choice, market, ends)
+        for need in draft.needs:
+            first = self._needs_first(need, view, prep, ends)
+            if first is not None:
+                return first
+        outlay = preview(spec, market).outlay
+        terms = terms_of(spec, market, choice.route.pools)
+        cut = choice.swap.amount != interest.swap.amount
+        data = draft.data + wanting(interest.swap.amount) if cut else draft.data
+        return Call(draft.to, data, terms, draft.value, choice.gas_limit, ends * 1000, outlay)
+
+    def _draft(self, choice: Choice, market: Market, ends: int) -> Draft:
+        at, address = self._setup.at, self._address
+        if choice.partial:
+            return limited_draft(at, market, choice.route, choice.swap, address, ends)
+        return swap_draft(at, choice.route, choice.swap, address, ends, universal=False)
+
+    def _refuse_short(self, swap: Swap, view: View) -> None:
+        token = swap.token_in
+        has = view.funds.get(token.address)
+        if has is None:
+            raise Unavailable(f"the balance of {token.symbol} cannot be read")
+        if has < swap.most_in:
+            needs = f"needs {token.amount(swap.most_in):f} {token.symbol}"
+            raise InsufficientFunds(f"{needs} and has {token.amount(has):f}", why="funds")
+
+    def _needs_first(self, need: Allowance, view: View, prep: Prep, ends: int) -> NeedsFirst | None:
+        """What is allowed must do for everybody else who lives, too."""
+        at, token, config = self._setup.at, need.token, self._config
+        held, allow = config.held_as(token), config.allow(token)
+        spender = at.permit2 if need.permit2 else need.spender
+        allowed = view.allowed.get((token, spender))
+        if allowed is None:
+            raise Unavailable(f"what {spender} may take of {held.asset} cannot be read")
+        used = int(prep.in_use.get(allowance_name(token, spender), 0))
+        first = allowance_need(held, spender, need.units + used, allowed, allow)
+        if first is not None or not need.permit2:
+            return first
+        inside = view.inside.get((token, need.spender), (0, 0))
+        used = int(prep.in_use.get(permit2_name(token, need.spender), 0))
+        return permit2_need(held, at.permit2, need.spender, need.units + used, inside, ends, allow)
+
+    # what became of them ----------------------------------------------------------------------------------------
+
+    def terms(self, tx: Unsigned) -> Terms | None:
+        sent = sent_by(self._setup.at, tx.to, tx.data)
+        return None if sent is None or sent.recipient != self._address else terms_sent(sent, self._setup)
+
+    def executed(self, terms: Terms, mined: Mined, address: str) -> Outcome:
+        return outcome_of(terms, mined, address, self._setup.at)
+
+    # prices -----------------------------------------------------------------------------------------------------
+
+    async def quote(self, spec: Spec, chain: ChainReads) -> Quote:
+        """As :meth:`exchange_kernel.venue.Quotes.quote`."""
+        market = self._setup.market(spec.symbol)
+        interest = interest_of(spec, market)
+        view = await self._board.view(chain, interest)
+        swap = interest.swap
+        found = best(view.offers[interest].whole, view.gas(swap.token_out if swap.exact_in else swap.token_in))
+        price = None if found is None else shown(average(swap, found), up=swap.side == "BUY", digits=_PRICE_DIGITS)
+        return Quote(price, view.at.time * 1000)
+
+    async def ticks(self, symbols: frozenset[str], chain: ChainReads) -> list[PriceTick]:
+        """The prices of the newest block. Raises Unavailable, RateLimited."""
+        view = await self._board.view(chain)
+        out = []
+        for symbol in sorted(symbols & self._setup.markets.keys()):
+            prices = touch(view.rates, self._setup.market(symbol))
+            out.append(PriceTick(symbol, view.at.time * 1000, prices.bid, prices.ask))
+        return out
+
+
+def _as_offered(symbol: SymbolMetadata) -> SymbolMetadata:
+    """With what the frame and the kernel add, and without what only the kernel keeps."""
+    features = dict(symbol.capabilities.features)
+    for name in _NOT_HERE:
+        features[name] = Support(SupportLevel.UNSUPPORTED)
+    for name in _HERE:
+        features[name] = Support(SupportLevel.NATIVE)
+    return replace(symbol, capabilities=replace(symbol.capabilities, features=features))
+
+
+def _refuse_odd(spec: Spec) -> None:
+    """Numbers that no market has. Raises InvalidOrder."""
+    for field, value in (("amount", spec.amount), ("limit", spec.limit), ("guard", spec.guard)):
+        if value is not None:
+            checked(field, value)
+    if spec.limit is None and spec.guard is None:
+        rule = "is required for a market order: a swap without a worst price can be sandwiched to nothing"
+        raise InvalidOrder("max_slippage", None, rule, "give max_slippage, or a limit price")
+    if spec.tif is TimeInForce.GTD and spec.until is None:
+        raise InvalidOrder("until", None, "is required for an order good till a date")
+
+
+def _refuse_out_of_bounds(spec: Spec, symbol: SymbolMetadata) -> None:
+    """Raises InvalidOrder for less than pools can count honestly, and for more than they can count."""
+    amounts, of = symbol.amounts, f"of {symbol.symbol_id}"
+    worst = spec.limit if spec.limit is not None else spec.guard
+    in_base = spec.amount_in is AmountType.BASE
+    worth = EXACT.multiply(spec.amount, worst) if in_base and worst is not None else spec.amount
+    rows = [("min_notional", amounts.min_notional, worth), ("max_notional", amounts.max_notional, worth)]
+    if in_base:
+        rows = [("min_amount", amounts.min_amount, spec.amount), ("max_amount", amounts.max_amount, spec.amount), *rows]
+    for name, bound, value in rows:
+        if bound is not None and (value < bound if name.startswith("min") else value > bound):
+            how = "below" if name.startswith("min") else "above"
+            raise InvalidOrder("amount", spec.amount, f"is {how} {name} {bound:f} {of}")
+
+
+def _too_dear(interest: Interest, view: View, spec: Spec) -> str:
+    swap = interest.swap
+    found = best(view.offers[interest].whole, view.gas(swap.token_out if swap.exact_in else swap.token_in))
+    worst = spec.limit if spec.limit is not None else spec.guard
+    if found is None:
+        return "no configured pool has the liquidity for this amount"
+    price = shown(average(swap, found), up=swap.side == "BUY", digits=8)
+    return f"it would revert: block {view.at.number} gives {price:f} on average, the order's worst is {worst:f}"

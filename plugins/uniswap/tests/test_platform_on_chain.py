@@ -1,0 +1,254 @@
+"""The ordinary path, with a real kernel and a real database on the fork: each order is one swap, as the chain tells."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+
+from exchange_kernel.base import ExchangeKernel
+from exchange_kernel.models import IntentStatus
+from exchange_kernel.schema import AmountType, Side, StandardOrder, TimeInForce
+from exchange_kernel.venue import Spec
+from exchange_kernel_evm.tokens import ALLOWANCE, PERMIT2_ALLOWANCE
+from exchange_kernel_uniswap.orders import swap_draft
+from exchange_kernel_uniswap.swaps import swap_of
+from plugins.uniswap.tests.desk import ACCOUNT, Desk, booked, record_of
+from plugins.uniswap.tests.ground import FAR, Node, Trader
+from plugins.uniswap.tests.pools_made import enrich
+
+Open = Callable[..., Desk]
+FINISHED = (IntentStatus.FILLED, IntentStatus.REJECTED, IntentStatus.EXPIRED, IntentStatus.CANCELED)
+ROWS = [(side, amount_in) for side in Side for amount_in in AmountType]
+
+
+@pytest.fixture
+def opened(node: Node, trader: Trader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Opens a desk on pools of some releases (none: all)."""
+
+    def desk(*versions: str, **config: Any) -> Desk:
+        desk = Desk(node, trader, tmp_path, *versions, **config)
+        for name, value in desk.environment.items():
+            monkeypatch.setenv(name, value)
+        return desk
+
+    return desk
+
+
+@pytest.fixture
+def desk(opened: Open) -> Desk:
+    return opened()
+
+
+def market(side: Side, amount_in: AmountType, symbol: str = "WETH/USDC", **more: Any) -> StandardOrder:
+    """About a coin's worth, at most 1 % from the touch."""
+    amount = "0.7" if amount_in is AmountType.BASE else "2100"
+    tif = TimeInForce.FOK
+    return StandardOrder(
+        symbol, side, Decimal(amount), amount_type=amount_in, max_slippage=Decimal("0.01"), time_in_force=tif, **more
+    )
+
+
+@pytest.mark.parametrize(("side", "amount_in"), ROWS)
+@pytest.mark.parametrize("symbol", ["WETH/USDC", "ETH/USDC"])
+def test_a_market_order_is_one_swap(desk: Desk, symbol: str, side: Side, amount_in: AmountType) -> None:
+    """Both sides and both units, wrapped or not: one transaction succeeds under its tag, the amount that was asked for
+    moves to the unit, and the books are the balances."""
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(market(side, amount_in, symbol), "a")
+            state = await desk.reaches(kernel, "a", *FINISHED)
+            assert state.status is IntentStatus.FILLED, state
+            record = await record_of(platform, "a")
+        before.judge(record)
+        base, quote = symbol.split("/")
+        sign = 1 if side is Side.BUY else -1
+        moved = before.moved
+        assert set(moved) == {base, quote}
+        changed = {"base": desk.amount(base, moved[base] * sign), "quote": desk.amount(quote, -moved[quote] * sign)}
+        assert booked(record) == changed
+        exact = changed["base" if amount_in is AmountType.BASE else "quote"]
+        assert exact == (Decimal("0.7") if amount_in is AmountType.BASE else 2100)
+
+    asyncio.run(scene())
+
+
+def limit(side: Side, price: str, tif: TimeInForce, amount: str = "1", **more: Any) -> StandardOrder:
+    """A limit order for WETH, in WETH unless it says otherwise."""
+    return StandardOrder("WETH/USDC", side, Decimal(amount), limit_price=Decimal(price), time_in_force=tif, **more)
+
+
+def moved_price(desk: Desk, to_sell: int) -> None:
+    """Somebody else sells WETH (above 0) or buys it with so many dollars (below 0), in the largest pool."""
+    stranger = Trader(desk.node, Account.from_key("0x" + "c9" * 32))
+    enrich(desk.node, stranger.address, desk.setup, 60_000_000)
+    market = desk.setup.market("WETH/USDC")
+    sell = to_sell > 0
+    amount, unit = (Decimal(to_sell), AmountType.BASE) if sell else (Decimal(-to_sell), AmountType.QUOTE)
+    side = Side.SELL if sell else Side.BUY
+    spec = Spec("WETH/USDC", side, amount, unit, limit=Decimal("0.01" if sell else "1000000"))
+    route = next(
+        r for r in (market.sells if sell else market.buys) if r.name.startswith("v3") and r.pools[0].fee == 500
+    )
+    swap = swap_of(spec, market.base, market.quote)
+    assert stranger.swap(swap_draft(desk.setup.at, route, swap, stranger.address, FAR))[0].ok
+
+
+async def status(kernel: ExchangeKernel, name: str) -> IntentStatus:
+    return (await kernel.get_order_state(name)).status
+
+
+def test_a_fok_that_is_not_met_sends_nothing_and_costs_nothing(desk: Desk) -> None:
+    """The quote is not within the limit: the order is refused with both prices, and the chain has not heard of it."""
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(limit(Side.SELL, "3100", TimeInForce.FOK), "a")
+            state = await desk.reaches(kernel, "a", *FINISHED)
+            assert state.status is IntentStatus.REJECTED
+            assert "would revert" in state.reason and "3100" in state.reason
+        assert (before.used, before.moved) == (0, {})
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("versions", [("v3",), ("v2",), ("v4",)])
+def test_an_ioc_takes_what_its_limit_allows(opened: Open, versions: tuple[str, ...]) -> None:
+    """More than the pools have within the limit: a part is sold, at the limit or better on average; the rest expires.
+    In v3 the pool stops by itself, elsewhere the size is found by quotes."""
+    desk = opened(*versions)
+    desk.settings["symbols"] = ["WETH/USDC"]
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(limit(Side.SELL, "2960", TimeInForce.IOC, "2000"), "a")
+            state = await desk.reaches(kernel, "a", *FINISHED)
+            assert state.status is IntentStatus.EXPIRED, state
+            record = await record_of(platform, "a")
+        before.judge(record)
+        sold, got = booked(record)["base"], booked(record)["quote"]
+        assert 0 < sold < 2000 and got / sold >= 2960
+        moved = before.moved
+        assert (desk.amount("WETH", -moved["WETH"]), desk.amount("USDC", moved["USDC"])) == (sold, got)
+        assert before.swaps(versions[0]) == 1
+
+    asyncio.run(scene())
+
+
+def test_a_limit_rests_in_the_kernel_and_is_sent_when_the_quote_meets_it(desk: Desk) -> None:
+    """While the price is away nothing leaves; when somebody moves it there, one swap at the limit or better."""
+
+    async def scene() -> None:
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            order = limit(Side.BUY, "2950", TimeInForce.GTC, "2")
+            assert (await kernel.dry_run(order)).emulated == ("gtc",)
+            before = desk.evidence()
+            await kernel.place_order(order, "a")
+            await desk.reaches(kernel, "a", IntentStatus.PENDING)
+            await desk.passes(5)
+            assert (await status(kernel, "a"), before.used) == (IntentStatus.PENDING, 0)
+            moved_price(desk, 3000)
+            state = await desk.reaches(kernel, "a", *FINISHED)
+            assert state.status is IntentStatus.FILLED, state
+            record = await record_of(platform, "a")
+        before.judge(record)
+        got, paid = booked(record)["base"], booked(record)["quote"]
+        assert got == 2 and paid / got <= 2950
+        moved = before.moved
+        assert (desk.amount("WETH", moved["WETH"]), desk.amount("USDC", -moved["USDC"])) == (got, paid)
+
+    asyncio.run(scene())
+
+
+def test_a_gtd_limit_ends_on_time_and_unsent(desk: Desk) -> None:
+    """Its price never came: it expires by the kernel's timer, and not a transaction was made of it."""
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            end = time.time_ns() // 1_000_000 + 2_500
+            await kernel.place_order(limit(Side.BUY, "2000", TimeInForce.GTD, expire_at=end), "a")
+            state = await desk.reaches(kernel, "a", *FINISHED)
+            assert state.status is IntentStatus.EXPIRED
+        assert before.used == 0
+
+    asyncio.run(scene())
+
+
+def test_a_market_of_v4_alone_is_traded_through_permit2(opened: Open) -> None:
+    """Two allowances, one swap, exactly; Permit2 and the router are left with nothing they could take."""
+    desk = opened("v4")
+    desk.settings["symbols"] = ["WETH/USDC"]
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(market(Side.BUY, AmountType.QUOTE), "a")
+            assert (await desk.reaches(kernel, "a", *FINISHED)).status is IntentStatus.FILLED
+            record = await record_of(platform, "a")
+        before.judge(record)
+        assert (before.used, before.swaps("v4"), before.moved["USDC"]) == (3, 1, -2_100_000_000)
+        usdc, at, me = desk.setup.tokens["USDC"].address, desk.setup.at, desk.trader
+        assert me.view(usdc, ALLOWANCE, me.address, at.permit2) == (0,)
+        assert me.view(at.permit2, PERMIT2_ALLOWANCE, me.address, usdc, at.universal_router)[0] == 0
+
+    asyncio.run(scene())
+
+
+def test_orders_side_by_side_share_one_exact_allowance(opened: Open) -> None:
+    """Six at once: six swaps, each once, and no more was ever allowed than they needed between them."""
+    desk = opened("v3", "v2")
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            names = [f"o{n}" for n in range(6)]
+            order = StandardOrder(
+                "WETH/USDC", Side.BUY, 100, amount_type=AmountType.QUOTE, max_slippage="0.02", time_in_force="FOK"
+            )
+            await asyncio.gather(*(kernel.place_order(order, name) for name in names))
+            for name in names:
+                assert (await desk.reaches(kernel, name, *FINISHED)).status is IntentStatus.FILLED
+                before.judge(await record_of(platform, name))
+        assert before.moved["USDC"] == -600_000_000
+        usdc, me = desk.setup.tokens["USDC"].address, desk.trader
+        (left,) = me.view(usdc, ALLOWANCE, me.address, desk.setup.at.swap_router)
+        assert left <= 600_000_000
+
+    asyncio.run(scene())
+
+
+def test_an_allowance_can_be_given_ahead(opened: Open) -> None:
+    """With a bound of its own the second order needs no transaction but its swap."""
+    desk = opened("v3", allow_ahead={"WETH": "5"})
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            for name in ("a", "b"):
+                await kernel.place_order(market(Side.SELL, AmountType.BASE), name)
+                assert (await desk.reaches(kernel, name, *FINISHED)).status is IntentStatus.FILLED
+        assert before.used == 3
+        weth, me = desk.setup.tokens["WETH"].address, desk.trader
+        (left,) = me.view(weth, ALLOWANCE, me.address, desk.setup.at.swap_router)
+        assert left == 5 * 10**18 - 2 * 7 * 10**17
+
+    asyncio.run(scene())

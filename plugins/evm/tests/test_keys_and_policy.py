@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import rlp  # type: ignore[import-untyped]
 from eth_account import Account
 
 from exchange_kernel.errors import ConfigError, NotAuthorized
@@ -235,3 +236,28 @@ def test_the_bytes_are_those_that_eth_account_would_sign() -> None:
         tx = Unsigned(1, nonce, ADDRESS, value, data, 60_000, 30 * 10**9, 0)
         theirs = Account.sign_transaction(tx.fields(), KEY).raw_transaction
         assert asyncio.run(LocalSigner(bytes.fromhex(KEY)).sign(tx)) == bytes(theirs)
+
+
+def test_a_signature_that_no_node_takes_is_none() -> None:
+    """The other of the two that every signature has, a parity that is none, numbers written longer than they are."""
+    tx = Unsigned(1, 7, ADDRESS, 5, b"\x01\x02", 60_000, 30 * 10**9, 1)
+    raw = asyncio.run(LocalSigner(bytes.fromhex(KEY)).sign(tx))
+    found = decode(raw)
+    assert (found.unsigned, found.sender, found.hash) == (tx, ADDRESS, hash_of(raw))
+    parity, r, s = (int.from_bytes(part, "big") for part in rlp.decode(raw[1:])[9:])
+    order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+    padded = [*rlp.decode(raw[1:])]
+    padded[1] = b"\x00\x07"
+    for wrong in (
+        tx.signed(1 - parity, r, order - s),
+        tx.signed(parity + 2, r, s),
+        tx.signed(parity, 0, s),
+        tx.signed(parity, r, 0),
+        tx.signed(parity, 2**256 - 1, s),
+        b"\x02" + rlp.encode(padded),
+        raw[:-1],
+        raw + b"\x00",
+    ):
+        with pytest.raises(ValueError, match=r"signature|short|whole"):
+            decode(wrong)
+    assert decode(tx.signed(1 - parity, r, s)).sender != ADDRESS

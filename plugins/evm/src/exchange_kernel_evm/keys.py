@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from coincurve import PrivateKey
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_keyfile.keyfile import decode_keyfile_json
@@ -21,7 +22,6 @@ from exchange_kernel_evm.transactions import Unsigned
 __all__ = ["LocalSigner", "Signer", "signer_of"]
 
 _KEY_CHARS = 64
-_V_OF_EVEN = 27
 
 
 class Signer(Protocol):
@@ -53,14 +53,15 @@ class LocalSigner:
             raise ConfigError("secrets.key", "", "is no private key of 32 bytes") from None
         self.address: str = account.address
         # Kept in closures: an attribute is what repr, copy and pickle look at.
-        self._sign: Callable[[bytes], Any] = lambda digest: account.unsafe_sign_hash(digest)
+        secret = PrivateKey(bytes(account.key))
+        self._sign: Callable[[bytes], bytes] = lambda digest: secret.sign_recoverable(digest, hasher=None)
         self._sign_typed: Callable[[dict[str, Any]], bytes] = lambda message: bytes(
             account.sign_message(encode_typed_data(full_message=message)).signature
         )
 
     async def sign(self, transaction: Unsigned) -> bytes:
         found = self._sign(transaction.digest())
-        return transaction.signed(found.v - _V_OF_EVEN, found.r, found.s)
+        return transaction.signed(found[64], int.from_bytes(found[:32], "big"), int.from_bytes(found[32:64], "big"))
 
     async def sign_typed(self, message: Mapping[str, Any]) -> bytes:
         return self._sign_typed(dict(message))

@@ -7,12 +7,14 @@ own orders on the chain, and a test counts the transactions of one key.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any
 
 import rlp  # type: ignore[import-untyped]
-from eth_account import Account
+from coincurve import PublicKey
+from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
+from rlp.codec import encode_raw  # type: ignore[import-untyped]
 
 from exchange_kernel.value import Value
 from exchange_kernel.venue import Key
@@ -39,6 +41,9 @@ CANCEL_GAS = 21_000
 """Gas of a transfer without calldata (yellow paper, G_transaction)."""
 KEY_BYTES = 16
 _DYNAMIC_FEE = 2
+_TYPE = bytes([_DYNAMIC_FEE])
+_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+"""The larger of the two signatures that every one has is refused by every node (EIP-2)."""
 _FIELDS = 12
 
 
@@ -70,15 +75,15 @@ class Unsigned(Value, frozen=True):
 
     def digest(self) -> bytes:
         """What is signed: the hash of its fields (EIP-1559)."""
-        return keccak(bytes([_DYNAMIC_FEE]) + rlp.encode(self._rows()))
+        return keccak(_TYPE + encode_raw(self._rows()))
 
     def signed(self, parity: int, r: int, s: int) -> bytes:
         """The transaction's bytes, with a signature of :meth:`digest`."""
-        return bytes([_DYNAMIC_FEE]) + bytes(rlp.encode([*self._rows(), parity, r, s]))
+        return _TYPE + bytes(encode_raw([*self._rows(), *map(_number, (parity, r, s))]))
 
     def _rows(self) -> list[Any]:
-        to, data = bytes.fromhex(self.to[2:]), self.data
-        return [self.chain_id, self.nonce, self.tip, self.max_fee, self.gas, to, self.value, data, []]
+        numbers = map(_number, (self.chain_id, self.nonce, self.tip, self.max_fee, self.gas))
+        return [*numbers, bytes.fromhex(self.to[2:]), _number(self.value), self.data, []]
 
 
 class Transaction(Value, frozen=True):
@@ -142,9 +147,29 @@ def decode(raw: bytes) -> Transaction:
     to, value, data = rows[5], int.from_bytes(rows[6], "big"), rows[7]
     if len(to) != 20 or rows[8]:
         raise ValueError("creates a contract, or has an access list: none of ours does")
-    try:
-        sender = cast(str, Account.recover_transaction(raw))
-    except Exception as error:  # noqa: BLE001 - several libraries, each with errors of its own
-        raise ValueError(f"its signature is none: {type(error).__name__}") from None
-    unsigned = Unsigned(chain, nonce, to_checksum_address(to), value, data, gas, fee, tip)
+    if any(part.startswith(b"\0") for part in (*rows[:5], rows[6], *rows[9:])):
+        raise ValueError("has a number that is not written as short as it can be")
+    sender = _sender(keccak(_TYPE + encode_raw(rows[:9])), *rows[9:])
+    unsigned = Unsigned(chain, nonce, _checked(to), value, data, gas, fee, tip)
     return Transaction(unsigned, sender, hash_of(raw), raw)
+
+
+def _sender(digest: bytes, parity: bytes, r: bytes, s: bytes) -> str:
+    """Who signed it. Raises ValueError."""
+    if parity not in (b"", b"\1") or len(r) > 32 or len(s) > 32 or int.from_bytes(s, "big") > _HALF_ORDER:
+        raise ValueError("its signature is none that a node takes")
+    signature = r.rjust(32, b"\0") + s.rjust(32, b"\0") + (parity or b"\0")
+    try:
+        public = PublicKey.from_signature_and_message(signature, digest, hasher=None)
+    except Exception as error:  # noqa: BLE001 - the library raises bare ones
+        raise ValueError(f"its signature is none: {type(error).__name__}") from None
+    return _checked(keccak(public.format(compressed=False)[1:])[-20:])
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes((value.bit_length() + 7) // 8, "big")
+
+
+@lru_cache(maxsize=1024)
+def _checked(address: bytes) -> str:
+    return to_checksum_address(address)

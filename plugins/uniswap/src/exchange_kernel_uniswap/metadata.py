@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import MappingProxyType
 
 from exchange_kernel.schema import (
@@ -45,8 +46,13 @@ _POST_ONLY = (
 def capabilities(market: Market) -> MarketCapabilities:
     """Every feature answered, as far as swaps and range orders go. What needs the stream, the watcher or the account's
     history is the adapter's to add."""
+    return _answered(bool(market.makers))
+
+
+@cache
+def _answered(makers: bool) -> MarketCapabilities:
     partial = dict(_PARTIAL)
-    if market.makers:
+    if makers:
         partial |= {"post_only": _POST_ONLY, "gtc": "post-only orders; others do not rest on the chain"}
     return MarketCapabilities.of(_NATIVE, partial)
 

@@ -113,6 +113,7 @@ class Board:
         found = self._current(chain, interest)
         if found is None:
             async with self._lock:  # whoever waited here finds that it was read along
+                await asyncio.sleep(0)  # and whoever asks at the same moment is among them
                 found = self._current(chain, interest)
                 if found is None:
                     found = self._view = await self._read(chain)

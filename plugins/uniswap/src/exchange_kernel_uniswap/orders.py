@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
 from exchange_kernel.schema import AmountType, Side, Support, TimeInForce, TrailUnit, TriggerKind
-from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.venue import Money, Preview, Spec
 from exchange_kernel_uniswap import swap_router, universal_router
 from exchange_kernel_uniswap.config import Market
@@ -41,10 +42,10 @@ def preview(spec: Spec, market: Market) -> Preview:
 
 
 def _most(spec: Spec, swap: Swap) -> Decimal:
-    """Of what is paid: for an exact amount of base amount times price, which is not below what units allow."""
+    """Of what is paid. For an exact amount of base it is amount times price, though units allow a little less."""
     worst = spec.limit if spec.limit is not None else spec.guard
     if worst is not None and spec.side is Side.BUY and spec.amount_in is AmountType.BASE:
-        return EXACT.multiply(spec.amount, worst)
+        return swap.token_in.amount(math.ceil(Fraction(spec.amount) * Fraction(worst) / Fraction(swap.token_in.step)))
     return swap.token_in.amount(swap.most_in)
 
 

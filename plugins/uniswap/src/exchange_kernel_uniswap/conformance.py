@@ -40,7 +40,37 @@ _EVERYTHING = 2**256 - 1
 _STEP = Decimal("0.01")
 _SWAP = "a swap is done in the block that takes it, or never: it does not rest, and there is nothing a cancel could end"
 _NOT_MET = "a limit that is not met is refused with the price there is, unsigned: sent, it would pay gas to revert"
-_RESTING: Final = ("LIFE-05", "LIFE-08", "LIFE-09", "IDEM-11", "IDEM-13")
+_RESTING: Final = (
+    "LIFE-05",
+    "LIFE-08",
+    "LIFE-09",
+    "IDEM-11",
+    "IDEM-13",
+    "CXL-01",
+    "CXL-02",
+    "CXL-06",
+    "CXL-07",
+    "FILL-05",
+    "MOD-01",
+    "MOD-04",
+    "MOD-05",
+    "MOD-06",
+    "MOD-07",
+    "RATE-01",
+    "RATE-02",
+    "RATE-04",
+    "CHN-05",
+    "CHN-06",
+    "EVT-01",
+    "BAL-02",
+    "BAL-05",
+    "REC-01",
+    "REC-02",
+    "REC-04",
+    "BAD-03",
+    "BAD-06",
+)
+"""Cases that wait for an order to rest, change one that does, or end it."""
 _DEVIATIONS: Final = dict.fromkeys(_RESTING, _SWAP) | {"PREC-05": _NOT_MET}
 
 

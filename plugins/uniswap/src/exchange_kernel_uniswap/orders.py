@@ -21,7 +21,15 @@ from exchange_kernel_uniswap.range_orders import RangeOrder, range_order
 from exchange_kernel_uniswap.routes import Route
 from exchange_kernel_uniswap.swaps import Swap, swap_of
 
-__all__ = ["limited_draft", "preview", "range_of", "routes_for", "swap_draft", "takes_price_limit"]
+__all__ = [
+    "limited_draft",
+    "preview",
+    "range_of",
+    "refuse_unsupported",
+    "routes_for",
+    "swap_draft",
+    "takes_price_limit",
+]
 
 _AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 
@@ -31,7 +39,7 @@ def preview(spec: Spec, market: Market) -> Preview:
 
     :raises Unsupported: naming the feature. :raises InvalidOrder: naming field, value and rule.
     """
-    _refuse_unsupported(spec, market)
+    refuse_unsupported(spec, market)
     if spec.post_only:
         order = range_of(spec, market)
         outlay = Money(order.pays.symbol, order.pays.amount(order.deposit))
@@ -49,7 +57,8 @@ def _most(spec: Spec, swap: Swap) -> Decimal:
     return swap.token_in.amount(swap.most_in)
 
 
-def _refuse_unsupported(spec: Spec, market: Market) -> None:
+def refuse_unsupported(spec: Spec, market: Market) -> None:
+    """Raises Unsupported naming the feature, InvalidOrder for a date without GTD."""
     if spec.trigger is not None:
         trailing = "trailing_abs" if spec.trigger.offset_in is TrailUnit.ABSOLUTE else "trailing_pct"
         feature = trailing if spec.trigger.kind is TriggerKind.TRAILING_STOP else spec.trigger.kind.lower()

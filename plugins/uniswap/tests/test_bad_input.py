@@ -131,6 +131,7 @@ def test_a_chain_where_uniswap_is_not_known_is_refused(trader: Trader) -> None:
             "own coin",
         ),
         ({"symbols": ["UNI/USDC"]}, "symbols", "is not in the token list"),
+        ({"symbols": ["WETH/USDC", "USDC/WETH"]}, "symbols", "the other way round"),
         ({"allow_ahead": {"UNI": "5"}}, "allow_ahead.UNI", "is no token of the list"),
         ({"allow_ahead": {"USDC": "0.0000001"}}, "allow_ahead.USDC", "more than the 6 decimals"),
         ({"allow_ahead": {"USDC": 1.5}}, "allow_ahead.USDC", "must be an amount"),

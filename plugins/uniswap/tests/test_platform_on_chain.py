@@ -180,6 +180,37 @@ def test_a_limit_rests_in_the_kernel_and_is_sent_when_the_quote_meets_it(desk: D
     asyncio.run(scene())
 
 
+def test_what_rests_is_changed_ended_and_found_again(desk: Desk) -> None:
+    """Free of charge: a cancelled order and a changed one left nothing on the chain; the changed one is still there in
+    another process' platform, and is filled once, at the limit it has now."""
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            for name in ("a", "b"):
+                await kernel.place_order(limit(Side.BUY, "2500", TimeInForce.GTC), name)
+            await desk.passes(3)
+            await kernel.cancel_order("a")
+            await desk.reaches(kernel, "a", IntentStatus.CANCELED)
+            await kernel.modify_order("b", limit(Side.BUY, "2950", TimeInForce.GTC, "3"))
+            await desk.passes(3)
+        assert before.used == 0
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await desk.passes(3)
+            assert (await status(kernel, "b"), before.used) == (IntentStatus.PENDING, 0)
+            moved_price(desk, 3000)
+            assert (await desk.reaches(kernel, "b", *FINISHED)).status is IntentStatus.FILLED
+            record = await record_of(platform, "b")
+        before.judge(record)
+        moved = before.moved
+        assert moved["WETH"] == 3 * 10**18 and desk.amount("USDC", -moved["USDC"]) <= 3 * 2950
+        assert len(before.by_key()) == before.used  # every transaction has a tag of its own
+
+    asyncio.run(scene())
+
+
 def test_a_gtd_limit_ends_on_time_and_unsent(desk: Desk) -> None:
     """Its price never came: it expires by the kernel's timer, and not a transaction was made of it."""
 

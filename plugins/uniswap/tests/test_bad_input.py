@@ -131,6 +131,7 @@ def test_a_chain_where_uniswap_is_not_known_is_refused(trader: Trader) -> None:
             "own coin",
         ),
         ({"symbols": ["UNI/USDC"]}, "symbols", "is not in the token list"),
+        ({"symbols": ["WETH/USDC", "USDC/WETH"]}, "symbols", "the other way round"),
         ({"allow_ahead": {"UNI": "5"}}, "allow_ahead.UNI", "is no token of the list"),
         ({"allow_ahead": {"USDC": "0.0000001"}}, "allow_ahead.USDC", "more than the 6 decimals"),
         ({"allow_ahead": {"USDC": 1.5}}, "allow_ahead.USDC", "must be an amount"),
@@ -164,19 +165,20 @@ BAD: list[tuple[Spec, type[Exception], str]] = [
     (revised(SELL, symbol="WETH/USDT"), UnknownSymbol, "is not listed here"),
     (revised(SELL, amount=Decimal("NaN")), InvalidOrder, "amount"),
     (revised(SELL, amount=Decimal(-1)), InvalidOrder, "amount"),
-    (revised(SELL, amount=Decimal("1E-19")), InvalidOrder, "18 decimals"),
-    (revised(SELL, amount=Decimal("1E+40")), InvalidOrder, "can count"),
-    (revised(SELL, amount=Decimal("0.0000001"), amount_in=AmountType.QUOTE), InvalidOrder, "6 decimals"),
+    (revised(SELL, amount=Decimal("1E-19")), InvalidOrder, "below min_amount"),
+    (revised(SELL, amount=Decimal("1E+40")), InvalidOrder, "above max_amount"),
+    (revised(SELL, amount=Decimal("0.0000001"), amount_in=AmountType.QUOTE), InvalidOrder, "below min_notional"),
     (revised(SELL, limit=Decimal(0)), InvalidOrder, "limit"),
     (revised(SELL, limit=Decimal("Infinity")), InvalidOrder, "limit"),
     (revised(SELL, limit=Decimal("1E-37")), InvalidOrder, "limit"),
     (revised(SELL, limit=Decimal("1E+61")), InvalidOrder, "limit"),
-    (revised(SELL, side=Side.BUY, limit=Decimal("1E-36")), InvalidOrder, "worth less than the smallest unit"),
+    (revised(SELL, side=Side.BUY, limit=Decimal("1E-36")), InvalidOrder, "below min_notional"),
     (revised(MARKET, guard=None), InvalidOrder, "max_slippage"),
     (revised(SELL, until=1), InvalidOrder, "until"),
     (revised(SELL, tif=TimeInForce.GTD, until=CLOCK.now_ms() + 60_000), Unsupported, "gtd"),
     (revised(SELL, tif=TimeInForce.DAY), Unsupported, "day"),
     (revised(SELL, tif=TimeInForce.GTC), Unsupported, "gtc"),
+    (revised(SELL, post_only=True), Unsupported, "post_only"),
     (revised(SELL, reduce_only=True), Unsupported, "reduce_only"),
     (revised(SELL, leg="LONG"), Unsupported, "hedge_legs"),
     (revised(SELL, display=Decimal("0.1")), Unsupported, "iceberg"),
@@ -228,7 +230,7 @@ def test_a_block_that_is_too_old_is_not_traded_on(trader: Trader) -> None:
     """The node stands still: its prices are of another time."""
 
     async def play(adapter: UniswapAdapter, numbers: Numbers) -> Any:
-        adapter._venue._board._clock = lambda: CLOCK.now_ms() + 3_000_000
+        adapter._venue._board._begun -= 3_000
         return await adapter.prepare(Place(b"k" * 16, SELL), numbers.prep(give_up=FOREVER))
 
     assert "max_quote_age_s" in str(refused(trader, Unavailable, play))

@@ -127,7 +127,7 @@ def test_a_preview_says_the_most_it_may_cost() -> None:
     """In the token that is paid, gas aside."""
     assert preview(SPEC, MARKET).outlay == (Money("WETH", Decimal("1.500000000000000000")),)
     buy = revised(SPEC, side=Side.BUY, limit=Decimal("3000.1234567"))
-    assert preview(buy, MARKET).outlay == (Money("USDC", Decimal("4500.18518505")),)
+    assert preview(buy, MARKET).outlay == (Money("USDC", Decimal("4500.185186")),)
     post = preview(POST, MARKET)
     assert post.outlay[0].asset == "WETH" and Decimal("1.4999999") < post.outlay[0].amount <= Decimal("1.5")
     assert set(post.uses) == {"limit", "amount_base", "gtc", "post_only"}

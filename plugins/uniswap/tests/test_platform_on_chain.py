@@ -11,16 +11,22 @@ from typing import Any
 
 import pytest
 from eth_account import Account
+from eth_utils.address import to_checksum_address
 
 from exchange_kernel.base import ExchangeKernel
+from exchange_kernel.clock import SystemClock
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.schema import AmountType, Side, StandardOrder, TimeInForce
-from exchange_kernel.venue import Spec
-from exchange_kernel_evm.tokens import ALLOWANCE, PERMIT2_ALLOWANCE
+from exchange_kernel.value import revised
+from exchange_kernel.venue import Context, Spec
+from exchange_kernel_evm.keys import LocalSigner
+from exchange_kernel_evm.tokens import ALLOWANCE, APPROVE, PERMIT2_ALLOWANCE
+from exchange_kernel_uniswap.adapter import UniswapAdapter
 from exchange_kernel_uniswap.orders import swap_draft
 from exchange_kernel_uniswap.swaps import swap_of
-from plugins.uniswap.tests.desk import ACCOUNT, Desk, booked, record_of
-from plugins.uniswap.tests.ground import FAR, Node, Trader
+from exchange_kernel_uniswap.testing import FEE_TOKEN, UniswapStack
+from plugins.uniswap.tests.desk import ACCOUNT, KEY_NAME, Desk, booked, record_of
+from plugins.uniswap.tests.ground import FAR, TOKENS, Node, Trader
 from plugins.uniswap.tests.pools_made import enrich
 
 Open = Callable[..., Desk]
@@ -174,6 +180,37 @@ def test_a_limit_rests_in_the_kernel_and_is_sent_when_the_quote_meets_it(desk: D
     asyncio.run(scene())
 
 
+def test_what_rests_is_changed_ended_and_found_again(desk: Desk) -> None:
+    """Free of charge: a cancelled order and a changed one left nothing on the chain; the changed one is still there in
+    another process' platform, and is filled once, at the limit it has now."""
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            for name in ("a", "b"):
+                await kernel.place_order(limit(Side.BUY, "2500", TimeInForce.GTC), name)
+            await desk.passes(3)
+            await kernel.cancel_order("a")
+            await desk.reaches(kernel, "a", IntentStatus.CANCELED)
+            await kernel.modify_order("b", limit(Side.BUY, "2950", TimeInForce.GTC, "3"))
+            await desk.passes(3)
+        assert before.used == 0
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await desk.passes(3)
+            assert (await status(kernel, "b"), before.used) == (IntentStatus.PENDING, 0)
+            moved_price(desk, 3000)
+            assert (await desk.reaches(kernel, "b", *FINISHED)).status is IntentStatus.FILLED
+            record = await record_of(platform, "b")
+        before.judge(record)
+        moved = before.moved
+        assert moved["WETH"] == 3 * 10**18 and desk.amount("USDC", -moved["USDC"]) <= 3 * 2950
+        assert len(before.by_key()) == before.used  # every transaction has a tag of its own
+
+    asyncio.run(scene())
+
+
 def test_a_gtd_limit_ends_on_time_and_unsent(desk: Desk) -> None:
     """Its price never came: it expires by the kernel's timer, and not a transaction was made of it."""
 
@@ -250,5 +287,92 @@ def test_an_allowance_can_be_given_ahead(opened: Open) -> None:
         weth, me = desk.setup.tokens["WETH"].address, desk.trader
         (left,) = me.view(weth, ALLOWANCE, me.address, desk.setup.at.swap_router)
         assert left == 5 * 10**18 - 2 * 7 * 10**17
+
+    asyncio.run(scene())
+
+
+def test_tether_is_reset_before_it_is_allowed_anew(opened: Open) -> None:
+    """Its contract refuses to change an allowance that is not zero: reset, allow, swap, each once."""
+    desk = opened("v3")
+    usdt, me, router = desk.setup.tokens["USDT"].address, desk.trader, desk.setup.at.swap_router
+    assert me.send(usdt, APPROVE.call(router, 5))[0].ok
+    assert not me.send(usdt, APPROVE.call(router, 7))[0].ok
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            order = StandardOrder(
+                "WETH/USDT", Side.BUY, 300, amount_type=AmountType.QUOTE, max_slippage="0.02", time_in_force="FOK"
+            )
+            await kernel.place_order(order, "a")
+            assert (await desk.reaches(kernel, "a", *FINISHED)).status is IntentStatus.FILLED
+            before.judge(await record_of(platform, "a"))
+        assert (before.used, before.moved["USDT"]) == (3, -300_000_000)
+        assert me.view(usdt, ALLOWANCE, me.address, router) == (0,)
+
+    asyncio.run(scene())
+
+
+def test_what_keeps_a_part_of_each_transfer_is_counted_as_it_arrives(
+    uniswap: UniswapStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sold, such a token arrives in part: the swap is refused or done at what really came, never at what was said."""
+    node, trader = Node(uniswap.node.url), Trader(Node(uniswap.node.url), uniswap.trader)
+    fee = to_checksum_address(FEE_TOKEN)
+    desk = Desk(
+        node,
+        trader,
+        tmp_path,
+        tokens=TOKENS | {"FEE": {"address": fee, "decimals": 18}},
+        pools=[{"version": "v2", "tokens": ["FEE", "WETH"]}],
+        symbols=["FEE/WETH"],
+    )
+    monkeypatch.setenv(KEY_NAME, desk.environment[KEY_NAME])
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            order = StandardOrder("FEE/WETH", Side.SELL, 100, max_slippage="0.05", time_in_force="FOK")
+            await kernel.place_order(order, "a")
+            state = await desk.reaches(kernel, "a", *FINISHED)
+            record = await record_of(platform, "a")
+        had = before.moved["WETH"]
+        assert state.status is IntentStatus.FILLED, state
+        assert booked(record)["quote"] == desk.amount("WETH", had)
+
+    asyncio.run(scene())
+
+
+def test_orders_of_a_block_share_its_reads(opened: Open) -> None:
+    """Twenty orders are quoted in one call, and in one for each new block; asked again in a block they cost none."""
+    desk = opened("v3", "v2", symbols=["WETH/USDC"])
+
+    async def scene() -> None:
+        adapter = UniswapAdapter(LocalSigner(bytes(desk.trader.account.key)))
+        clock = SystemClock()
+        config = desk.settings | {"poll_ms": 60_000}
+        await adapter.open(Context("main", config, clock=clock.now_ms, sleep=clock.sleep))
+        try:
+            one = Spec("WETH/USDC", Side.SELL, Decimal(1), limit=Decimal(1), tif=TimeInForce.FOK)
+            specs = [revised(one, amount=Decimal(n)) for n in range(1, 21)]
+            counts = adapter._rpc.counts
+            had = counts["eth_call"]
+            quotes = await asyncio.gather(*(adapter.quote(spec) for spec in specs))
+            first = counts["eth_call"] - had
+            assert all(quote.price for quote in quotes)
+            assert first == 1
+            again = await asyncio.gather(*(adapter.quote(spec) for spec in specs))
+            assert (counts["eth_call"] - had, again) == (first, quotes)
+            desk.mine()
+            await adapter.account()  # somebody sees the new block
+            had = counts["eth_call"]
+            await adapter.quote(specs[0])
+            assert counts["eth_call"] - had == 1
+            await asyncio.gather(*(adapter.quote(spec) for spec in specs))
+            assert counts["eth_call"] - had == 1
+        finally:
+            await adapter.close()
 
     asyncio.run(scene())

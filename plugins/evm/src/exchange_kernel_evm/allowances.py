@@ -17,6 +17,9 @@ from exchange_kernel_evm.tokens import MAX_UINT160, MAX_UINT256, Allow, Approval
 
 __all__ = ["Wish", "allowance_name", "allowance_need", "permit2_name", "permit2_need", "wish_of"]
 
+PERMIT2_LIFE_S = 86_400
+"""How much longer than its order an allowance inside Permit2 lives: the step itself has to become final first."""
+
 _EXACT = Allow()
 
 
@@ -56,7 +59,9 @@ def permit2_need(
         return None
     body = {"token": token.address, "spender": spender, "asset": token.asset, "ahead": str(allow.bound)}
     why = f"{steps[0].note}: {spender} may take {current[0]} of {need} units"
-    return NeedsFirst(permit2_name(token.address, spender), {**body, "permit2": permit2, "until": str(until_s)}, why)
+    return NeedsFirst(
+        permit2_name(token.address, spender), {**body, "permit2": permit2, "until": str(until_s + PERMIT2_LIFE_S)}, why
+    )
 
 
 class Wish(Value, frozen=True):

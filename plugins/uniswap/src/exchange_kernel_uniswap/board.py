@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -81,14 +81,14 @@ def usable(market: Market, swap: Swap) -> tuple[Route, ...]:
 
 
 class Board:
-    """Reads blocks for one account. ``clock``: local ms UTC."""
+    """Reads blocks for one account."""
 
-    def __init__(self, config: UniswapConfig, clock: Callable[[], Ms]) -> None:
-        self._config, self._setup, self._clock = config, config.setup, clock
+    def __init__(self, config: UniswapConfig) -> None:
+        self._config, self._setup = config, config.setup
         self._asked: dict[Interest, int] = {}
         self._view: View | None = None
         self._lock = asyncio.Lock()
-        self._offset = 0
+        self._begun, self._head, self._block_s = 0.0, 0, 0
         at = config.setup.at
         self._to_ether = {
             token.address: routes_between(config.setup.pools, NATIVE, token.address, at.weth)
@@ -97,14 +97,19 @@ class Board:
         }
 
     def begin(self, head: Ms, block_ms: Ms) -> None:
-        """The newest block's time as a session begins: beyond two blocks it is the clocks that differ, not the node
-        that stands still. One that does is found out when it goes on standing still."""
-        offset = head - self._clock()
-        self._offset = offset if abs(offset) > 2 * block_ms else 0
+        """The newest block's time as a session begins. From here on the chain's time is told by what has passed since,
+        and not by a wall clock, which may be wrong, or jump. A node that stands still is found out by its standing."""
+        self._begun, self._head, self._block_s = asyncio.get_running_loop().time(), head // 1000, block_ms // 1000
+
+    def _chain_now(self) -> int:
+        """Unix seconds by the chain's clock, at most a block late."""
+        return self._head + int(asyncio.get_running_loop().time() - self._begun)
 
     def on_chain(self, ends: int, now: Ms, view: View) -> int:
-        """A local moment (seconds) as the chain's clock shows it, never sooner than it is from the newest block."""
-        return ends + max(self._offset // 1000, view.at.time - now // 1000)
+        """A local moment (seconds) as the chain's clock shows it, and never sooner than it is from the newest block."""
+        told, local = self._chain_now(), now // 1000
+        here = local if abs(local - told) <= 2 * self._block_s else told
+        return ends - local + max(here, view.at.time)
 
     async def view(self, chain: ChainReads, interest: Interest | None = None) -> View:
         """The newest block. Raises Unavailable (also where it is too old to act on), RateLimited."""
@@ -113,10 +118,11 @@ class Board:
         found = self._current(chain, interest)
         if found is None:
             async with self._lock:  # whoever waited here finds that it was read along
+                await asyncio.sleep(0)  # and whoever asks at the same moment is among them
                 found = self._current(chain, interest)
                 if found is None:
                     found = self._view = await self._read(chain)
-        age = (self._clock() + self._offset) // 1000 - found.at.time
+        age = self._chain_now() - found.at.time
         if age > self._config.max_quote_age_s:
             raise Unavailable(f"the newest block is {age} s old, more than max_quote_age_s")
         return found

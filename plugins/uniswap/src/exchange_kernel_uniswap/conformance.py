@@ -18,7 +18,7 @@ from exchange_kernel.schema import Side, TimeInForce
 from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
 from exchange_kernel.testing.faults import FaultProxy
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
-from exchange_kernel_evm.testing import Chain, calldata
+from exchange_kernel_evm.testing import Chain, Rpc, calldata
 from exchange_kernel_evm.testing.aside import ProxyAside
 from exchange_kernel_evm.tokens import net_transfers
 from exchange_kernel_uniswap.adapter import UniswapAdapter
@@ -30,7 +30,7 @@ __all__ = ["UniswapHarness"]
 
 SEND, READ = "eth_sendRawTransaction", "eth_getBlockByNumber"
 CONFIRMATIONS: Final = 2
-BLOCK_S, TIMEOUT_S = 1.0, 6.0
+BLOCK_S, TIMEOUT_S, WAIT_S = 1.0, 6.0, 20
 ACCOUNTS: Final[Mapping[str, LocalAccount]] = {
     name: Account.from_key(keccak(text=f"exchange kernel: the account {name} of the conformance kit"))
     for name in ("main", "second")
@@ -40,7 +40,37 @@ _EVERYTHING = 2**256 - 1
 _STEP = Decimal("0.01")
 _SWAP = "a swap is done in the block that takes it, or never: it does not rest, and there is nothing a cancel could end"
 _NOT_MET = "a limit that is not met is refused with the price there is, unsigned: sent, it would pay gas to revert"
-_RESTING: Final = ("LIFE-05", "LIFE-08", "LIFE-09", "IDEM-11", "IDEM-13")
+_RESTING: Final = (
+    "LIFE-05",
+    "LIFE-08",
+    "LIFE-09",
+    "IDEM-11",
+    "IDEM-13",
+    "CXL-01",
+    "CXL-02",
+    "CXL-06",
+    "CXL-07",
+    "FILL-05",
+    "MOD-01",
+    "MOD-04",
+    "MOD-05",
+    "MOD-06",
+    "MOD-07",
+    "RATE-01",
+    "RATE-02",
+    "RATE-04",
+    "CHN-05",
+    "CHN-06",
+    "EVT-01",
+    "BAL-02",
+    "BAL-05",
+    "REC-01",
+    "REC-02",
+    "REC-04",
+    "BAD-03",
+    "BAD-06",
+)
+"""Cases that wait for an order to rest, change one that does, or end it."""
 _DEVIATIONS: Final = dict.fromkeys(_RESTING, _SWAP) | {"PREC-05": _NOT_MET}
 
 
@@ -102,15 +132,15 @@ class UniswapHarness(Harness):
                     calldata("approve(address,uint256)", MAINNET.swap_router, _EVERYTHING),
                 )
         self._base = chain.head
-        self._aside = ProxyAside(stack.node.url, self._mine, BLOCK_S)
+        # The miner's thread has a connection of its own.
+        aside = Chain(Rpc(stack.node.url))
+        self._running.callback(aside.rpc.close)
+        self._aside = ProxyAside(stack.node.url, lambda: aside.rpc("anvil_mine", "0x1"), BLOCK_S)
         self._aside.start()
         self._running.callback(self._aside.stop)
 
     async def stop(self) -> None:
         self._running.close()
-
-    def _mine(self, blocks: int = 1) -> None:
-        self._chain.rpc("anvil_mine", hex(blocks))
 
     def adapter(self) -> VenueAdapter:
         return UniswapAdapter()
@@ -122,6 +152,7 @@ class UniswapHarness(Harness):
             "address": ACCOUNTS[account].address,
             "poll_ms": 50,
             "timeout_s": TIMEOUT_S,
+            "wait_s": WAIT_S,
             "tokens": {name: {"address": TOKENS[name], "decimals": DECIMALS[name]} for name in _RICH},
             "pools": [{"version": "v3", "tokens": ["WETH", "USDC"], "fee": fee} for fee in (500, 3000)],
             "symbols": [self.symbol],
@@ -170,7 +201,7 @@ class UniswapHarness(Harness):
         self._aside.outage(ms / 1000)
 
     async def settle(self) -> None:
-        self._mine(CONFIRMATIONS + 2)
+        self._chain.rpc("anvil_mine", hex(CONFIRMATIONS + 2))
         await self._clock.sleep(0.3)  # until a session that follows the chain has seen it
 
     async def skew(self, ms: int) -> None:

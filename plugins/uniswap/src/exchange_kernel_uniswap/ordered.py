@@ -44,8 +44,8 @@ def terms_of(spec: Spec, market: Market, pools: tuple[Pool, ...]) -> Terms:
 
 
 def terms_sent(sent: Sent, setup: Setup) -> Terms | None:
-    """Of a swap found on the chain; None where it trades no symbol of this account. Where two symbols have the same
-    two tokens, it is the first one's."""
+    """Of a swap found on the chain; None where it trades no symbol of this account. No two symbols have the
+    same two tokens."""
     for market in setup.markets.values():
         pair = (market.base.address, market.quote.address)
         if (sent.token_in, sent.token_out) not in (pair, pair[::-1]):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
 from exchange_kernel.schema import AmountType, Side, Support, TimeInForce, TrailUnit, TriggerKind
-from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.venue import Money, Preview, Spec
 from exchange_kernel_uniswap import swap_router, universal_router
 from exchange_kernel_uniswap.config import Market
@@ -20,7 +21,15 @@ from exchange_kernel_uniswap.range_orders import RangeOrder, range_order
 from exchange_kernel_uniswap.routes import Route
 from exchange_kernel_uniswap.swaps import Swap, swap_of
 
-__all__ = ["limited_draft", "preview", "range_of", "routes_for", "swap_draft", "takes_price_limit"]
+__all__ = [
+    "limited_draft",
+    "preview",
+    "range_of",
+    "refuse_unsupported",
+    "routes_for",
+    "swap_draft",
+    "takes_price_limit",
+]
 
 _AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 
@@ -30,7 +39,7 @@ def preview(spec: Spec, market: Market) -> Preview:
 
     :raises Unsupported: naming the feature. :raises InvalidOrder: naming field, value and rule.
     """
-    _refuse_unsupported(spec, market)
+    refuse_unsupported(spec, market)
     if spec.post_only:
         order = range_of(spec, market)
         outlay = Money(order.pays.symbol, order.pays.amount(order.deposit))
@@ -41,14 +50,15 @@ def preview(spec: Spec, market: Market) -> Preview:
 
 
 def _most(spec: Spec, swap: Swap) -> Decimal:
-    """Of what is paid: for an exact amount of base amount times price, which is not below what units allow."""
+    """Of what is paid. For an exact amount of base it is amount times price, though units allow a little less."""
     worst = spec.limit if spec.limit is not None else spec.guard
     if worst is not None and spec.side is Side.BUY and spec.amount_in is AmountType.BASE:
-        return EXACT.multiply(spec.amount, worst)
+        return swap.token_in.amount(math.ceil(Fraction(spec.amount) * Fraction(worst) / Fraction(swap.token_in.step)))
     return swap.token_in.amount(swap.most_in)
 
 
-def _refuse_unsupported(spec: Spec, market: Market) -> None:
+def refuse_unsupported(spec: Spec, market: Market) -> None:
+    """Raises Unsupported naming the feature, InvalidOrder for a date without GTD."""
     if spec.trigger is not None:
         trailing = "trailing_abs" if spec.trigger.offset_in is TrailUnit.ABSOLUTE else "trailing_pct"
         feature = trailing if spec.trigger.kind is TriggerKind.TRAILING_STOP else spec.trigger.kind.lower()

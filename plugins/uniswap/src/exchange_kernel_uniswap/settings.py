@@ -59,6 +59,13 @@ class UniswapConfig(Value, frozen=True):
                 rule = f"is the chain's own coin, which is called {chain.native} here"
                 named = f"is the name of the chain's own coin: write {chain.native}: native"
                 raise ConfigError(f"tokens.{name}", token.address, rule if token.native else named)
+        pairs: dict[frozenset[str], str] = {}
+        for name, market in setup.markets.items():
+            other = pairs.setdefault(frozenset((market.base.address, market.quote.address)), name)
+            if other != name:
+                raise ConfigError(
+                    "symbols", name, f"is {other} the other way round", "list one of them: both sides trade"
+                )
         return cls(
             setup,
             _ahead(config.get("allow_ahead", {}), setup),

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from exchange_kernel.errors import InsufficientFunds, InvalidOrder, OrderRefused, Unavailable, Unsupported
 from exchange_kernel.orders import round_down
-from exchange_kernel.schema import AmountType, Support, SupportLevel, SymbolMetadata, TimeInForce
+from exchange_kernel.schema import AmountType, Support, SupportLevel, SymbolMetadata
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.schema.numbers import amount as checked
 from exchange_kernel.value import revised
@@ -28,7 +28,7 @@ from exchange_kernel_uniswap.deadlines import deadline
 from exchange_kernel_uniswap.drafts import Allowance, Draft
 from exchange_kernel_uniswap.metadata import symbol_of
 from exchange_kernel_uniswap.ordered import outcome_of, terms_of, terms_sent
-from exchange_kernel_uniswap.orders import limited_draft, preview, swap_draft
+from exchange_kernel_uniswap.orders import limited_draft, preview, refuse_unsupported, swap_draft
 from exchange_kernel_uniswap.pools import Version
 from exchange_kernel_uniswap.prices import shown
 from exchange_kernel_uniswap.quotes import best
@@ -53,8 +53,8 @@ class UniswapVenue:
 
     def configure(self, ctx: Context, chain: Chain, address: str) -> None:
         self._config = UniswapConfig.of(ctx.config, chain)
-        self._setup, self._address, self._clock = self._config.setup, address, ctx.clock
-        self._board = Board(self._config, ctx.clock)
+        self._setup, self._address = self._config.setup, address
+        self._board = Board(self._config)
         self._symbols: dict[str, SymbolMetadata] = {}
         self._block_ms = chain.block_ms
 
@@ -89,9 +89,15 @@ class UniswapVenue:
         _refuse_odd(spec)
         token = market.base if spec.amount_in is AmountType.BASE else market.quote
         exact = revised(spec, amount=round_down(spec.amount, token.step) or spec.amount)
+        if exact.post_only:
+            raise Unsupported("post_only", "a swap takes what is there")
+        refuse_unsupported(exact, market)
+        if exact.limit is None and exact.guard is None:
+            rule = "is required for a market order: a swap without a worst price can be sandwiched to nothing"
+            raise InvalidOrder("max_slippage", None, rule, "give max_slippage, or a limit price")
+        _refuse_out_of_bounds(exact, self._symbols[spec.symbol])
         seen = preview(exact, market)
         uses = self._uses(seen, was, exact)
-        _refuse_out_of_bounds(exact, self._symbols[spec.symbol])
         swap = swap_of(exact, market.base, market.quote)
         routes = usable(market, swap)
         if not routes:
@@ -222,11 +228,6 @@ def _refuse_odd(spec: Spec) -> None:
     for field, value in (("amount", spec.amount), ("limit", spec.limit), ("guard", spec.guard)):
         if value is not None:
             checked(field, value)
-    if spec.limit is None and spec.guard is None:
-        rule = "is required for a market order: a swap without a worst price can be sandwiched to nothing"
-        raise InvalidOrder("max_slippage", None, rule, "give max_slippage, or a limit price")
-    if spec.tif is TimeInForce.GTD and spec.until is None:
-        raise InvalidOrder("until", None, "is required for an order good till a date")
 
 
 def _refuse_out_of_bounds(spec: Spec, symbol: SymbolMetadata) -> None:

@@ -13,7 +13,6 @@ from exchange_kernel.testing.conformance.bench import Bench, Failed, Inapplicabl
 from exchange_kernel.testing.conformance.harness import Fault
 from exchange_kernel.testing.conformance.registry import case
 from exchange_kernel.testing.conformance.sessions import (
-    expect_cancelled,
     expect_clear,
     expect_nothing_left,
     expect_refusals,
@@ -385,17 +384,3 @@ async def _answers(adapter: VenueAdapter) -> bool:
 
 async def _gone(bench: Bench, placed: Any) -> bool:
     return not any(order.live for order in await bench.truth(placed))
-
-
-@case(
-    "LIFE-11",
-    "a call that is cancelled says so, and not what it does not know",
-    grade="silver",
-    rule="errors of submit",
-    needs=(Fault.SLOW,),
-)
-async def cancelled_calls(bench: Bench) -> None:
-    """A kernel that shuts down cancels what is under way. A submit that then says "not sent" while the order is on its
-    way is believed, and the order is sent again."""
-    for ms in (20, 300, 900):
-        await expect_cancelled(bench, ms)

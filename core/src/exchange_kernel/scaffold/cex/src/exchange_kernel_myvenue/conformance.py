@@ -130,6 +130,9 @@ class MyVenueHarness(Harness):
     async def liquidity(self, base: Decimal) -> None:
         self._exchange.depth = base
 
+    async def halt(self, halted: bool) -> None:
+        self._exchange.halted = halted
+
     async def foreign(self) -> TruthOrder:
         fields = {"symbol": self.symbol, "side": "BUY", "amount": "0.02", "limit": "41000", "tif": "GTC"}
         now = self._venue_clock.now_ms()

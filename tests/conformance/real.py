@@ -91,6 +91,10 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, 9)
 
 
+ALL = 1_000_000
+"""More requests than a case makes."""
+
+
 class LocalClock(SystemClock):
     """The machine's clock, wrong by ``skew_ms``."""
 
@@ -262,6 +266,13 @@ class RealHarness(Harness):
 
     async def halt(self, halted: bool) -> None:
         await self._control.do("set_open", self.symbol, not halted)
+
+    async def revoke(self, revoked: bool) -> None:
+        self._proxy.clear()
+        if revoked:
+            self._proxy.answer_frame(
+                self._says("BAD_SIGNATURE"), rpc=(*CHANGES, *READS), times=ALL, direction=Direction.TO_UPSTREAM
+            )
 
     async def skew(self, ms: int) -> None:
         self._skew += ms

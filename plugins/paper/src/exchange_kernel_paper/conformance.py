@@ -171,6 +171,9 @@ class PaperHarness(Harness):
     async def liquidity(self, base: Decimal) -> None:
         self._quote(f"{base:f}")
 
+    async def revoke(self, revoked: bool) -> None:
+        self.exchange.account("main").secret = b"another" if revoked else SECRET.encode()
+
     async def foreign(self) -> TruthOrder:
         from exchange_kernel_paper.exchange.filters import Terms
 

@@ -188,6 +188,10 @@ class Harness(ABC):
         ``halted``, takes them again. What rests stays."""
         raise NotImplementedError
 
+    async def revoke(self, revoked: bool) -> None:
+        """From now on the venue takes the credentials of ``main`` no more; or, not ``revoked``, takes them again."""
+        raise NotImplementedError
+
     async def foreign(self) -> TruthOrder:
         """Somebody else places a resting order on the same account, past the adapter."""
         raise NotImplementedError

@@ -13,6 +13,7 @@ from exchange_kernel.venue import Ack, Found, Gap, OrderReport, Snapshot, VenueE
 
 __all__ = [
     "expect_each_told",
+    "expect_listed",
     "expect_named",
     "expect_newest",
     "expect_order",
@@ -135,6 +136,17 @@ def expect_each_told(bench: Bench, ear: Ear, attempts: Sequence[Placed], began: 
         bench.expect(
             ear.reports(placed) or ear.warned(began, placed.spec.symbol),
             f"the stream, without a Gap, tells nothing of {placed.spec!r}",
+        )
+
+
+def expect_listed(bench: Bench, ear: Ear, attempts: Sequence[Placed]) -> None:
+    """The stream tells of markets that are listed, and of nobody else's orders under the keys of these."""
+    keys = {placed.key for placed in attempts}
+    for report in ear.reports():
+        bench.expect(report.symbol in bench.symbols, f"the stream tells of {report.symbol!r}, which is not listed")
+        bench.expect(
+            any(about(report, placed) for placed in attempts) or report.key not in keys,
+            f"the stream tells of a stranger's order under a key of ours: {report!r}",
         )
 
 

@@ -10,6 +10,7 @@ from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.testing.conformance.attempts import Missing
 from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Placed
 from exchange_kernel.testing.conformance.listening import listening
+from exchange_kernel.testing.conformance.moments import expect_mark
 from exchange_kernel.testing.conformance.probes import is_spot
 from exchange_kernel.testing.conformance.registry import case
 from exchange_kernel.testing.conformance.telling import all_open, all_past, at_rest, complete, done, newest, told_of
@@ -221,6 +222,7 @@ async def streamed(bench: Bench) -> None:
             )
         for part in told:
             _expect_sound(bench, part, "the stream")
+            expect_mark(bench, part.at, "what the stream says of balances")
             lacking = {b.asset for b in snapshot.balances if b.total} - {b.asset for b in part.balances}
             bench.expect(
                 not (part.complete and lacking),

@@ -19,6 +19,7 @@ from exchange_kernel.testing.conformance.evidence import (
     soon,
     told,
 )
+from exchange_kernel.testing.conformance.executions import expect_its_terms
 from exchange_kernel.testing.conformance.harness import Fault, TruthOrder
 from exchange_kernel.testing.conformance.registry import case
 from exchange_kernel.testing.conformance.sweeping import sweep
@@ -316,6 +317,7 @@ async def partly_filled(bench: Bench) -> None:
         await bench.cancel(placed)
         report = await bench.ended(placed)
         ended = await _true_end(bench, placed, report)
+        expect_its_terms(bench, placed)
         bench.expect(ended.filled_base == order.amount * portions / 4, f"the cancel changed what was filled: {ended!r}")
         blindly = await bench.ask(bench.adapter.lookup(blind(placed)))
         if isinstance(blindly, Found):

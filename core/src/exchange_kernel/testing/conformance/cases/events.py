@@ -15,6 +15,7 @@ from exchange_kernel.testing.conformance.polling import garbled_polls, hung_poll
 from exchange_kernel.testing.conformance.registry import Polled, case
 from exchange_kernel.testing.conformance.reporting import (
     expect_each_told,
+    expect_listed,
     expect_named,
     expect_newest,
     expect_order,
@@ -280,13 +281,7 @@ async def names(bench: Bench) -> None:
         await all_past(bench)
     for placed in attempts:
         expect_named(bench, placed, await bench.one(placed))
-    keys = {placed.key for placed in attempts}
-    for report in ear.reports():
-        bench.expect(report.symbol in bench.symbols, f"the stream tells of {report.symbol!r}, which is not listed")
-        bench.expect(
-            any(about(report, placed) for placed in attempts) or report.key not in keys,
-            f"the stream tells of a stranger's order under a key of ours: {report!r}",
-        )
+    expect_listed(bench, ear, attempts)
     if stranger is not None:
         ours = [r for _, r in told_of(bench, stranger) if any(about(r, each) for each in attempts)]
         bench.expect(not ours, f"{stranger!r} is somebody else's; it is reported as ours: {ours!r}")

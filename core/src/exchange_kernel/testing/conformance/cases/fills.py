@@ -60,8 +60,9 @@ async def add_up(bench: Bench) -> None:
     """Hedges follow what is filled. A quantity that jumps back makes them sell what was bought, and buy it again."""
     async with listening(bench) as ear:
         placed, order = await landed(bench, bench.harness.resting(4))
-        for parts in (1, 1, 2):
-            await bench.harness.fill(order, order.amount * parts / 4)
+        step, quarter = bench.market.amounts.step, order.amount / 4
+        for part in (step, quarter, quarter - step, order.amount / 2):  # the first as little as there is
+            await bench.harness.fill(order, part)
             report, now = await caught_up(bench, placed)
             right = (VenueStatus.WORKING,) if now.live else (VenueStatus.FILLED,)
             bench.expect(report.status in right, f"lookup says {report.status.value} of {now!r}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from math import ceil
+from typing import Any
 
 from exchange_kernel.errors import (
     ClockSkew,
@@ -10,6 +12,7 @@ from exchange_kernel.errors import (
     InvalidOrder,
     MarketClosed,
     NoEffect,
+    NotAuthorized,
     NotSent,
     PostOnlyWouldCross,
     Rejected,
@@ -27,7 +30,7 @@ from exchange_kernel.testing.conformance.evidence import (
 )
 from exchange_kernel.testing.conformance.registry import case
 from exchange_kernel.value import revised
-from exchange_kernel.venue import Spec, VenueStatus
+from exchange_kernel.venue import History, Spec, VenueStatus
 
 
 @case(
@@ -192,3 +195,38 @@ async def post_only(bench: Bench) -> None:
     bench.expect(order.live and not order.filled_base, f"a post-only order far from the market became {order!r}")
     report = await bench.found(resting)
     bench.expect(report.status is VenueStatus.WORKING, f"a post-only order that rests is reported {report!r}")
+
+
+@case(
+    "BAD-07",
+    "credentials that are revoked are told as that",
+    grade="gold",
+    rule="NotAuthorized",
+    needs=("revoke",),
+)
+async def revoked(bench: Bench) -> None:
+    """Somebody has withdrawn the key. Told as an outage it is asked for ever; told as absence, everything is placed
+    again with the next key; told as a rule of the venue, order after order is refused and nobody is called."""
+    placed = await bench.put()
+    await settled(bench)
+    later = await bench.ticket_for(bench.harness.resting(2))
+    await bench.harness.revoke(True)
+    try:
+        adapter = bench.adapter
+        reads: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
+            ("lookup()", lambda: adapter.lookup(bench.ref(placed))),
+            ("open_orders()", lambda: adapter.open_orders(None)),
+            ("account()", lambda: adapter.account()),
+        ]
+        if isinstance(adapter, History):
+            reads.append(("history()", lambda: adapter.history(None)))
+        for name, read in reads:
+            await bench.raises(NotAuthorized, read(), f"{name} with credentials that were revoked")
+        outcome = await bench.send(later)
+    finally:
+        await bench.harness.revoke(False)
+    bench.expect(
+        isinstance(outcome.error, NotAuthorized) or (by_ledger(later.ticket) and outcome.effect == "unknown"),
+        f"an order with credentials that were revoked: submit {shown(outcome)}; raise NotAuthorized",
+    )
+    await bench.ready()

@@ -7,7 +7,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from exchange_kernel.errors import InvalidOrder, NoEffect, NotSent, Unavailable, UnknownSymbol, Unsupported
+from exchange_kernel.errors import (
+    InvalidOrder,
+    NoEffect,
+    NotSent,
+    Unavailable,
+    UnknownSymbol,
+    Unsupported,
+)
 from exchange_kernel.testing.conformance.bench import Bench, Failed
 from exchange_kernel.testing.conformance.eavesdrop import eavesdropping, named_tasks
 from exchange_kernel.testing.conformance.harness import Fault

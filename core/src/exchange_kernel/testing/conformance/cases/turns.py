@@ -9,7 +9,7 @@ from typing import Any
 
 from exchange_kernel.testing.conformance.bench import Bench
 from exchange_kernel.testing.conformance.harness import Fault
-from exchange_kernel.testing.conformance.leaving import given_up_and_closed
+from exchange_kernel.testing.conformance.leaving import closed_meanwhile, given_up_and_closed
 from exchange_kernel.testing.conformance.overtime import longest_turn
 from exchange_kernel.testing.conformance.registry import case
 from exchange_kernel.testing.conformance.sessions import expect_cancelled
@@ -64,6 +64,7 @@ async def nothing_goes_on(bench: Bench) -> None:
     that nobody watches any more."""
     for moment in (0, 1, 2, 4, 8, 0.02, 0.06, 0.15):
         await given_up_and_closed(bench, moment)
+    await closed_meanwhile(bench)
 
 
 @case("LIFE-13", "a session changes nothing that belongs to the process", grade="bronze", rule="rule 20")

@@ -128,6 +128,9 @@ class MyVenueHarness(Harness):
         self._chain.advance()
         self._chain.halted = halted
 
+    async def revoke(self, revoked: bool) -> None:
+        self._chain.accounts[address_of(SECRETS["main"])].secret = "another" if revoked else SECRETS["main"]
+
     async def foreign(self) -> TruthOrder:
         chain, owner = self._chain, address_of(SECRETS["main"])
         chain.advance()

@@ -66,8 +66,9 @@ class Ear:
 
 
 @asynccontextmanager
-async def listening(bench: Bench, adapter: VenueAdapter | None = None) -> AsyncIterator[Ear]:
-    """Listen while the block runs; the first Gap is there when it is entered."""
+async def listening(bench: Bench, adapter: VenueAdapter | None = None, *, each_s: float = 0) -> AsyncIterator[Ear]:
+    """Listen while the block runs; the first Gap is there when it is entered. ``each_s``: what the reader
+    takes for each event before it asks for the next."""
     ear = Ear(bench.clock.monotonic)
     source = adapter or bench.adapter
 
@@ -77,6 +78,8 @@ async def listening(bench: Bench, adapter: VenueAdapter | None = None) -> AsyncI
                 async for event in source.events(None):
                     bench.seen.append(event)
                     ear.keep(event)
+                    if each_s:
+                        await bench.clock.sleep(each_s)
                     while ear.deaf:
                         await bench.clock.sleep(0.01)
             except Exception as error:  # noqa: BLE001 - a stream may end in any way; the kernel begins the next one

@@ -159,7 +159,8 @@ async def goes_on(bench: Bench, ear: Ear, when: str) -> None:
 async def repeated_and_mixed(bench: Bench, faults: Sequence[Fault]) -> None:
     """An order fills in steps and is cancelled under each fault: what is heard adds up, and the newest is true."""
     for fault in faults:
-        async with listening(bench) as ear:
+        # A reader who takes his time: two events are never one moment's, though they came together.
+        async with listening(bench, each_s=bench.harness.quiet_s / 50) as ear:
             began = bench.clock.monotonic() + 0.001
             placed, order = await landed(bench, bench.harness.resting(8))
             what = f"after events under {fault.value}"

@@ -91,6 +91,10 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, 9)
 
 
+ALL = 1_000_000
+"""More requests than a case makes."""
+
+
 class LocalClock(SystemClock):
     """The machine's clock, wrong by ``skew_ms``."""
 
@@ -116,6 +120,7 @@ class RealHarness(Harness):
         process.accounts += 1
         self._number = process.accounts
         self._skew = 0
+        self._bid = 49_900
         self._outages: list[asyncio.Task[None]] = []
         self._set_clock()
 
@@ -255,6 +260,20 @@ class RealHarness(Harness):
         made = await self._control.do("place", self._named("main"), self.symbol, "BUY", "0.02", "41000", client)
         return next(each for each in await self.truth() if _number(each) == made)
 
+    async def reprice(self) -> None:
+        self._bid -= 10
+        await self._quote("100")
+
+    async def halt(self, halted: bool) -> None:
+        await self._control.do("set_open", self.symbol, not halted)
+
+    async def revoke(self, revoked: bool) -> None:
+        self._proxy.clear()
+        if revoked:
+            self._proxy.answer_frame(
+                self._says("BAD_SIGNATURE"), rpc=(*CHANGES, *READS), times=ALL, direction=Direction.TO_UPSTREAM
+            )
+
     async def skew(self, ms: int) -> None:
         self._skew += ms
         self._set_clock()
@@ -278,7 +297,7 @@ class RealHarness(Harness):
         self._clock.skew_ms = self._process.leapt + self._skew
 
     async def _quote(self, base: str) -> None:
-        await self._control.do("set_ladder", self.symbol, [("49900", base)], [("50100", base)])
+        await self._control.do("set_ladder", self.symbol, [(str(self._bid), base)], [("50100", base)])
 
     def _says(self, code: str, retry_ms: int = 0) -> Any:
         """An answer of the venue, made on the way: of a refusal, or of a server error."""

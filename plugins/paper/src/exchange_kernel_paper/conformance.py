@@ -15,6 +15,7 @@ from exchange_kernel.testing.virtual import VirtualClock, VirtualLoop
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
 from exchange_kernel_paper.adapter import PaperAdapter
 from exchange_kernel_paper.exchange import Exchange, LoopClock
+from exchange_kernel_paper.exchange.orders import Order
 from exchange_kernel_paper.exchange.settings import Settings
 from exchange_kernel_paper.registry import Registry
 
@@ -66,6 +67,7 @@ class PaperHarness(Harness):
         ledger = settings.get("fence") in ("sequence", "height")
         self._settings = _LAGS | _SMALL | _GROUPS | ({} if ledger else _FORGETS) | settings
         self._ahead = 0
+        self._bid = 49_900
         self.exchange: Exchange
 
     @property
@@ -83,7 +85,7 @@ class PaperHarness(Harness):
         self._quote("100")
 
     def _quote(self, base: str) -> None:
-        self.exchange.set_ladder(self.symbol, [("49900", base)], [("50100", base)])
+        self.exchange.set_ladder(self.symbol, [(str(self._bid), base)], [("50100", base)])
 
     def adapter(self) -> VenueAdapter:
         return PaperAdapter()
@@ -127,7 +129,7 @@ class PaperHarness(Harness):
                 order.base,
                 order.quote,
                 order.live,
-                None if (known := self.exchange.engine.orders.get(order.id)) is None else known.limit,
+                *_terms(self.exchange.engine.orders.get(order.id)),
             )
             for order in self.exchange.ledger.orders()
             if order.account == account
@@ -169,6 +171,9 @@ class PaperHarness(Harness):
     async def liquidity(self, base: Decimal) -> None:
         self._quote(f"{base:f}")
 
+    async def revoke(self, revoked: bool) -> None:
+        self.exchange.account("main").secret = b"another" if revoked else SECRET.encode()
+
     async def foreign(self) -> TruthOrder:
         from exchange_kernel_paper.exchange.filters import Terms
 
@@ -179,6 +184,13 @@ class PaperHarness(Harness):
         client = None if exchange.settings.fence == "none" else f"other-{len(exchange.ledger.orders())}"
         order = exchange.engine.place(account, market, terms, client, None)
         return next(each for each in await self.truth() if VenueId("order", str(order.id)) in each.ids)
+
+    async def reprice(self) -> None:
+        self._bid -= 10
+        self._quote("100")
+
+    async def halt(self, halted: bool) -> None:
+        self.exchange.set_open(self.symbol, not halted)
 
     async def restart(self) -> None:
         self.exchange.restart()
@@ -224,3 +236,11 @@ class PaperHarness(Harness):
 
     def _number(self, order: TruthOrder) -> int:
         return int(next(vid.value for vid in order.ids if vid.kind == "order"))
+
+
+def _terms(order: Order | None) -> tuple[Decimal | None, Decimal | None, str | None, bool | None]:
+    """Limit, display, time in force and post-only of an order that the engine still has."""
+    if order is None:
+        return None, None, None, None
+    shown = order.amount if order.display is None else order.display
+    return order.limit, None if order.in_quote else shown, order.tif, order.post_only

@@ -40,6 +40,11 @@ async def assorted(bench: Bench) -> list[Sort]:
         out.append(Sort("half filled and cancelled", half))
         part, _ = await sold_in_parts(bench, harness.resting(6), 1, of=3)
         out.append(Sort("partly filled", part))
+    if harness.offers("elsewhere"):
+        away, _ = await landed(bench, harness.elsewhere())
+        await bench.cancel(away)
+        await bench.ended(away)
+        out.append(Sort("cancelled in another market", away))
     out.append(Sort("open", (await landed(bench, harness.resting(3)))[0]))
     if any(bench.offers(feature) for feature in AMENDS):
         changed, _ = await landed(bench, harness.resting(8))

@@ -14,6 +14,7 @@ from exchange_kernel.reconcile.proof import Look, proves_dead
 from exchange_kernel.schema import Support, SupportLevel, SymbolMetadata
 from exchange_kernel.testing.conformance.attempts import Failed, Inapplicable, Outcome, Placed, Watch
 from exchange_kernel.testing.conformance.harness import Harness, TruthOrder
+from exchange_kernel.testing.conformance.surroundings import Surroundings
 from exchange_kernel.venue import (
     FOREVER,
     Absent,
@@ -61,6 +62,8 @@ class Bench:
         self._open: list[VenueAdapter] = []
         self._numbers: dict[str, int] = {}
         self.found_there: dict[str, frozenset[frozenset[VenueId]]] = {}
+        self.surroundings: Surroundings = {}
+        """What belonged to the process before the first session was opened."""
         self.strangers: list[TruthOrder] = []
         self.sent: set[Key] = set()
         """Attempts of which a ticket was given to ``submit``."""

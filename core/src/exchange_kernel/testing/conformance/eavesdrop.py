@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import logging
 import warnings
 from collections.abc import Iterator
+from typing import Any, cast
 
-__all__ = ["eavesdropping"]
+__all__ = ["eavesdropping", "named_tasks"]
 
 
 class _Listener(logging.Handler):
@@ -59,3 +61,22 @@ def eavesdropping() -> Iterator[list[object]]:
         logging.disable(disabled)
         heard += [str(each.message) for each in caught]
         heard += [line for line in out.getvalue().splitlines() if line]
+
+
+@contextlib.contextmanager
+def named_tasks() -> Iterator[list[str]]:
+    """What the tasks are called that the running loop makes in the block; filled in at its end."""
+    loop, tasks, names = asyncio.get_running_loop(), list[asyncio.Task[Any]](), list[str]()
+    before = loop.get_task_factory()
+
+    def made(loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> Any:
+        task = asyncio.Task(coro, loop=loop, **more) if before is None else before(loop, coro, **more)
+        tasks.append(cast("asyncio.Task[Any]", task))
+        return task
+
+    loop.set_task_factory(made)
+    try:
+        yield names
+    finally:
+        loop.set_task_factory(before)
+        names += [task.get_name() for task in tasks]

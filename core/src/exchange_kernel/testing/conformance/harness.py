@@ -85,6 +85,12 @@ class TruthOrder(Value, frozen=True):
     live: bool
     price: Decimal | None = None
     """Limit price; None: it has none, or the harness does not know it."""
+    display: Decimal | None = None
+    """Base that it shows at a time, all of it where nothing is hidden; None: the harness does not know it."""
+    tif: str | None = None
+    """Time in force, by the kernel's name for it; None: the harness does not know it."""
+    post_only: bool | None = None
+    """May it only rest? None: the harness does not know it."""
 
 
 class Harness(ABC):
@@ -171,6 +177,19 @@ class Harness(ABC):
 
     async def liquidity(self, base: Decimal) -> None:
         """From now on :meth:`crossing` orders trade at once up to ``base``, all of them together, and no more."""
+        raise NotImplementedError
+
+    async def reprice(self) -> None:
+        """The best prices of :attr:`symbol` change now. What rests and what crosses stays so."""
+        raise NotImplementedError
+
+    async def halt(self, halted: bool) -> None:
+        """From now on the market of :attr:`symbol` takes no new orders, and is listed as one that does not; or, not
+        ``halted``, takes them again. What rests stays."""
+        raise NotImplementedError
+
+    async def revoke(self, revoked: bool) -> None:
+        """From now on the venue takes the credentials of ``main`` no more; or, not ``revoked``, takes them again."""
         raise NotImplementedError
 
     async def foreign(self) -> TruthOrder:

@@ -10,7 +10,7 @@ from exchange_kernel.testing.conformance.bench import Bench, Placed
 from exchange_kernel.testing.conformance.harness import TruthOrder
 from exchange_kernel.venue import FillVoided, Gap, OrderReport, VenueAdapter, VenueEvent
 
-__all__ = ["Ear", "about", "listening"]
+__all__ = ["Ear", "about", "covers", "listening"]
 
 AGAIN_S = 0.2
 """How long the reader waits after a stream has ended before it asks for the next one."""
@@ -21,6 +21,11 @@ def about(report: OrderReport, placed: Placed | TruthOrder) -> bool:
     if isinstance(placed, Placed) and report.key == placed.key:
         return True
     return bool({report.id, *report.links} & set(placed.ids))
+
+
+def covers(gap: Gap, symbol: str) -> bool:
+    """Does it say that something of this market may have been missed?"""
+    return gap.symbols is None or symbol in gap.symbols
 
 
 class Ear:
@@ -39,9 +44,12 @@ class Ear:
         """When it was told that something may have been missed."""
         return [at for at, event in self.heard if isinstance(event.body, Gap)]
 
-    def warned(self, since: float) -> bool:
-        """Was it told after ``since``, by a Gap or by the stream's end, that something may have been missed?"""
-        return any(at >= since for at in (*self.gaps, *self.ends))
+    def warned(self, since: float, symbol: str | None = None) -> bool:
+        """Was it told after ``since``, by a Gap or by the stream's end, that something (of ``symbol``) may have been
+        missed?"""
+        gaps = [(at, event.body) for at, event in self.heard if isinstance(event.body, Gap)]
+        told = [at for at, gap in gaps if symbol is None or covers(gap, symbol)]
+        return any(at >= since for at in (*told, *self.ends))
 
     def reports(self, placed: Placed | TruthOrder | None = None) -> list[OrderReport]:
         """Reports of an order, or of all, in order of arrival."""
@@ -58,8 +66,9 @@ class Ear:
 
 
 @asynccontextmanager
-async def listening(bench: Bench, adapter: VenueAdapter | None = None) -> AsyncIterator[Ear]:
-    """Listen while the block runs; the first Gap is there when it is entered."""
+async def listening(bench: Bench, adapter: VenueAdapter | None = None, *, each_s: float = 0) -> AsyncIterator[Ear]:
+    """Listen while the block runs; the first Gap is there when it is entered. ``each_s``: what the reader
+    takes for each event before it asks for the next."""
     ear = Ear(bench.clock.monotonic)
     source = adapter or bench.adapter
 
@@ -69,6 +78,8 @@ async def listening(bench: Bench, adapter: VenueAdapter | None = None) -> AsyncI
                 async for event in source.events(None):
                     bench.seen.append(event)
                     ear.keep(event)
+                    if each_s:
+                        await bench.clock.sleep(each_s)
                     while ear.deaf:
                         await bench.clock.sleep(0.01)
             except Exception as error:  # noqa: BLE001 - a stream may end in any way; the kernel begins the next one

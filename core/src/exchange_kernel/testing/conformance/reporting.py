@@ -11,7 +11,17 @@ from exchange_kernel.testing.conformance.listening import Ear, about
 from exchange_kernel.testing.conformance.telling import done, fills_of, newest, place_in_time, sums, told_of
 from exchange_kernel.venue import Ack, Found, Gap, OrderReport, Snapshot, VenueEvent
 
-__all__ = ["expect_named", "expect_newest", "expect_order", "expect_streamed", "expect_times"]
+__all__ = [
+    "expect_each_told",
+    "expect_listed",
+    "expect_named",
+    "expect_newest",
+    "expect_order",
+    "expect_strange",
+    "expect_stranger_told",
+    "expect_streamed",
+    "expect_times",
+]
 
 
 def expect_newest(bench: Bench, placed: Placed, order: TruthOrder, when: str) -> None:
@@ -112,8 +122,51 @@ def expect_streamed(bench: Bench, ear: Ear, placed: Placed, order: TruthOrder, b
     report, total = newest(told), sums(fills_of(told).values()).base
     right = report is not None and done(report).base == order.filled_base and report.status.terminal != order.live
     bench.expect(
-        right or ear.warned(began), f"{what} the stream's newest word is {report!r}, without a Gap; there is {order!r}"
+        right or ear.warned(began, order.symbol),
+        f"{what} the stream's newest word is {report!r}, without a Gap; there is {order!r}",
     )
     bench.expect(
         total <= order.filled_base, f"{what} the stream's fills make {total}, by their ids; the venue has {order!r}"
     )
+
+
+def expect_each_told(bench: Bench, ear: Ear, attempts: Sequence[Placed], began: float) -> None:
+    """The stream has told of each of them, in whatever market, or has warned since ``began``."""
+    for placed in attempts if bench.offers("stream") else ():
+        bench.expect(
+            ear.reports(placed) or ear.warned(began, placed.spec.symbol),
+            f"the stream, without a Gap, tells nothing of {placed.spec!r}",
+        )
+
+
+def expect_listed(bench: Bench, ear: Ear, attempts: Sequence[Placed]) -> None:
+    """The stream tells of markets that are listed, and of nobody else's orders under the keys of these."""
+    keys = {placed.key for placed in attempts}
+    for report in ear.reports():
+        bench.expect(report.symbol in bench.symbols, f"the stream tells of {report.symbol!r}, which is not listed")
+        bench.expect(
+            any(about(report, placed) for placed in attempts) or report.key not in keys,
+            f"the stream tells of a stranger's order under a key of ours: {report!r}",
+        )
+
+
+async def expect_stranger_told(bench: Bench, ear: Ear, stranger: TruthOrder, since: float) -> None:
+    """Where the account's orders are shown whoever placed them, the stream tells of this one, or warns."""
+    if not (bench.offers("stream") and bench.offers("lists_foreign")):
+        return
+    await bench.until(
+        lambda: ear.reports(stranger) or ear.warned(since, stranger.symbol),
+        f"lists_foreign is declared: the stream tells of somebody else's order, or says Gap: {stranger!r}",
+    )
+
+
+def expect_strange(bench: Bench, stranger: TruthOrder) -> None:
+    """Somebody else's order is told as the account's, and as nobody's whom the kernel knows."""
+    for source, report in told_of(bench, stranger):
+        said = f"{stranger!r} is somebody else's; {source} says {report!r}: "
+        bench.expect(report.key is None, said + "it has a key, as if the kernel had ordered it")
+        bench.expect(report.origin == "account", said + "somebody placed it, and not the venue (rule 19)")
+        bench.expect(
+            (report.symbol, report.side) == (stranger.symbol, stranger.side), said + "that is another market, or side"
+        )
+        bench.expect(not report.status.terminal or not stranger.live, said + "it lives")

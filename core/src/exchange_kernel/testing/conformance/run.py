@@ -14,6 +14,7 @@ from exchange_kernel.testing.conformance.harness import Harness
 from exchange_kernel.testing.conformance.overtime import Blocked, never_longer, waits_at
 from exchange_kernel.testing.conformance.registry import Case
 from exchange_kernel.testing.conformance.report import Result, Status
+from exchange_kernel.testing.conformance.surroundings import as_it_was, surroundings
 from exchange_kernel.testing.conformance.sweeping import rests, sweep, sweep_anew
 
 LEAVING_S = 30.0
@@ -29,8 +30,9 @@ def run_case(case: Case, harness: Harness) -> Result:
     if missing and not case.features:
         harness.loop().close()
         return Result(case.id, "missing", missing)
-    run = _Run(case, harness)
-    status, reason = run.verdict()
+    with as_it_was():
+        run = _Run(case, harness)
+        status, reason = run.verdict()
     return Result(case.id, status, reason, time.perf_counter() - began)
 
 
@@ -165,6 +167,7 @@ async def _timed(task: asyncio.Task[Any], seconds: float) -> Any:
 
 
 async def _judge(case: Case, bench: Bench) -> tuple[Status, str]:
+    bench.surroundings = surroundings()
     await bench.ready()
     lacking = [each for each in case.features if not any(bench.offers(name) for name in each.split("|"))]
     if lacking:

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 from exchange_kernel.errors import ExchangeKernelError, NoEffect
-from exchange_kernel.testing.conformance.bench import Bench, Failed
+from exchange_kernel.testing.conformance.bench import Bench, Failed, Placed
 from exchange_kernel.testing.conformance.harness import Fault
+from exchange_kernel.testing.conformance.listening import Ear
 from exchange_kernel.venue import (
     History,
     OrderReport,
@@ -28,6 +29,7 @@ __all__ = [
     "expect_clear",
     "expect_nothing_left",
     "expect_refusals",
+    "expect_unheard",
     "mine",
     "open_reports",
     "read_on",
@@ -139,6 +141,20 @@ def mine(reports: Iterable[object], ids: Iterable[VenueId], key: bytes) -> list[
     known = set(ids)
     orders = (each for each in reports if isinstance(each, OrderReport))
     return [each for each in orders if each.key == key or {each.id, *each.links} & known]
+
+
+async def expect_unheard(bench: Bench, other: VenueAdapter, ear: Ear, placed: Placed) -> None:
+    """Another account's session tells nothing of an order, neither in its stream nor in its history."""
+    told: list[object] = list(ear.reports())
+    cursor: str | None = None
+    for _ in range(MOST_PAGES if isinstance(other, History) else 0):
+        assert isinstance(other, History)
+        page, cursor = await other.history(cursor)
+        told += page
+        if not page:
+            break
+    wrong = mine(told, placed.ids, placed.key)
+    bench.expect(not wrong, f"a session of the second account tells of an order of the first: {wrong!r}")
 
 
 async def expect_cancelled(bench: Bench, ms: int) -> None:

@@ -72,10 +72,12 @@ def told_of(bench: Bench, placed: Placed | TruthOrder) -> list[Told]:
     return out
 
 
-def place_in_time(report: OrderReport) -> tuple[bool, int, int, int]:
-    """What orders the reports of one object: what has ended stays so; else version, then time."""
+def place_in_time(report: OrderReport) -> tuple[bool, int, int, int, Decimal, Decimal]:
+    """What orders the reports of one object: what has ended stays so; else version, then time. Of two that these leave
+    alike, as where a venue has no versions, the one with more filled is newer: filled never falls."""
     version = -1 if report.version is None else report.version
-    return report.status.terminal, version, report.as_of, _RANK[report.status]
+    rank, filled = _RANK[report.status], report.filled
+    return report.status.terminal, version, report.as_of, rank, filled.base, done(report).base
 
 
 def newest(reports: Iterable[OrderReport]) -> OrderReport | None:

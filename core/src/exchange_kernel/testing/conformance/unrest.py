@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 from exchange_kernel.testing.conformance.bench import Bench, Placed
 from exchange_kernel.testing.conformance.evidence import landed, shown
 from exchange_kernel.testing.conformance.harness import READ_FAULTS, Fault
-from exchange_kernel.testing.conformance.listening import Ear, listening
+from exchange_kernel.testing.conformance.listening import Ear, covers, listening
 from exchange_kernel.testing.conformance.reporting import expect_newest, expect_order, expect_streamed
 from exchange_kernel.testing.conformance.telling import at_rest, never_falls
 from exchange_kernel.value import Value
-from exchange_kernel.venue import Gap, Spec, VenueEvent
+from exchange_kernel.venue import Gap, OrderReport, Spec, VenueAdapter, VenueEvent
 
 __all__ = [
+    "SILENCE_S",
     "Change",
     "changed",
     "close_stream",
@@ -27,8 +28,12 @@ __all__ = [
     "next_of",
     "placed_now",
     "repeated_and_mixed",
+    "told_of_others",
     "venue_now",
 ]
+
+SILENCE_S = 60.0
+"""Longest time in which a dead stream must be noticed."""
 
 
 class Change(Value, frozen=True):
@@ -41,6 +46,8 @@ class Change(Value, frozen=True):
     venue_ms: int
     base: object
     over: bool
+    amended: Spec | None = None
+    """What it was amended to, where that is the change."""
 
 
 def venue_now(bench: Bench) -> int:
@@ -71,9 +78,13 @@ def heard(ear: Ear, change: Change) -> bool:
     """Did the stream tell of it, in any report that shows the order as it is since then?"""
     for report in ear.reports(change.placed):
         done = report.filled.base + report.tentative.base
-        if done == change.base and report.status.terminal == change.over:
+        if done == change.base and report.status.terminal == change.over and _amended(report, change.amended):
             return True
     return False
+
+
+def _amended(report: OrderReport, to: Spec | None) -> bool:
+    return to is None or (report.amount in (None, to.amount) and report.price in (None, to.limit))
 
 
 def _covered(ear: Ear, change: Change, bench: Bench) -> bool:
@@ -82,15 +93,18 @@ def _covered(ear: Ear, change: Change, bench: Bench) -> bool:
         return True
     error = 2 * bench.opened.clock_error + 1
     gaps = [(at, event.body) for at, event in ear.heard if isinstance(event.body, Gap)]
-    return any(at >= change.since and gap.since <= change.venue_ms + error for at, gap in gaps)
+    return any(
+        at >= change.since and gap.since <= change.venue_ms + error and covers(gap, change.placed.spec.symbol)
+        for at, gap in gaps
+    )
 
 
 async def expect_heard(bench: Bench, ear: Ear, change: Change, seconds: float = 30.0) -> None:
     """Wait until it is told, or its reader warned."""
     await bench.until(
         lambda: heard(ear, change) or _covered(ear, change, bench),
-        f"{change.what}: the stream tells of it, or says Gap (since a time before it), or ends. It said nothing, and "
-        f"its reader goes on with what is not so any more. Gaps so far, in seconds: "
+        f"{change.what}: the stream tells of it, or says Gap (of its market, since a time before it), or ends. "
+        f"It said nothing, and its reader goes on with what is not so any more. Gaps so far, in seconds: "
         f"{[round(at, 3) for at in ear.gaps]}; it happened at {change.since:.3f}",
         seconds,
     )
@@ -123,6 +137,12 @@ async def first_of(bench: Bench, stream: AsyncIterator[VenueEvent]) -> Gap:
         f"a stream began with {event.body!r}; first Gap, so that its reader takes a snapshot, then data (rule 15)",
     )
     assert isinstance(event.body, Gap)
+    lacking = sorted(symbol for symbol in bench.symbols if not covers(event.body, symbol))
+    bench.expect(
+        not lacking,
+        f"a stream of the account began with {event.body!r}; what may have been missed on {', '.join(lacking[:5])} is "
+        "looked for by nobody: symbols is None where it is all of them",
+    )
     return event.body
 
 
@@ -139,7 +159,8 @@ async def goes_on(bench: Bench, ear: Ear, when: str) -> None:
 async def repeated_and_mixed(bench: Bench, faults: Sequence[Fault]) -> None:
     """An order fills in steps and is cancelled under each fault: what is heard adds up, and the newest is true."""
     for fault in faults:
-        async with listening(bench) as ear:
+        # A reader who takes his time: two events are never one moment's, though they came together.
+        async with listening(bench, each_s=bench.harness.quiet_s / 50) as ear:
             began = bench.clock.monotonic() + 0.001
             placed, order = await landed(bench, bench.harness.resting(8))
             what = f"after events under {fault.value}"
@@ -194,6 +215,27 @@ async def expect_gone(bench: Bench, reader: asyncio.Future[None], stream: object
         await asyncio.wait([closing], timeout=5)
         bench.expect(closing.done(), f"aclose() {when} does not return within 5 s")
         closing.exception()
+
+
+async def told_of_others(bench: Bench, others: VenueAdapter, placed: Placed) -> None:
+    """What another session of the account has placed is told by this one's stream when it ends."""
+    if not (await bench.one(placed)).live:
+        return
+    async with listening(bench) as ear:
+        await bench.quiet(0.5)
+        since, venue_ms = bench.clock.monotonic(), venue_now(bench)
+        mine, bench.adapter = bench.adapter, others
+        try:
+            await bench.cancel(placed)
+        finally:
+            bench.adapter = mine
+
+        async def over() -> bool:
+            return not (await bench.one(placed)).live
+
+        await bench.until(over, "another session cancels its order")
+        what = "the end of an order that another session of the account has placed"
+        await expect_heard(bench, ear, await changed(bench, what, placed, since, venue_ms))
 
 
 async def close_stream(stream: object) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from exchange_kernel.orders import round_down, safe_price
-from exchange_kernel.schema import AmountType, Side, SymbolMetadata
+from exchange_kernel.schema import AmountType, Side, SymbolMetadata, TimeInForce
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.testing.conformance.bench import Bench
 from exchange_kernel.testing.conformance.probes import on_grid, plain
@@ -17,6 +17,8 @@ __all__ = ["awkward", "off_grid", "out_of_bounds", "random_on_grid", "varied"]
 
 ODD = ("0.000000001", "0.4999999", "0.5", "0.50000001", "0.999999999999", "0.3333333333333333333333333")
 """Parts of a grid step by which a value is off the grid."""
+A_DAY_MS = 86_400_000
+"""Venues that take orders with an end take one a day from now."""
 RANDOM = 60
 """Random orders per market."""
 
@@ -103,6 +105,7 @@ def varied(bench: Bench) -> Iterator[Spec]:
     market = bench.market
     if base.limit is None or base.amount_in is not AmountType.BASE:
         return
+    yield from _termed(bench, base)
     step = market.amounts.step
     away = Decimal("0.999") if base.side is Side.BUY else Decimal("1.001")
     price = _between(EXACT.multiply(base.limit, away), base.side, market, Decimal("0.37"))
@@ -118,6 +121,21 @@ def varied(bench: Bench) -> Iterator[Spec]:
         reference = max(crossing, base.limit) if other is Side.SELL else min(crossing, base.limit)
         away_price = _between(EXACT.multiply(reference, factor), other, market, Decimal("0.61"))
         yield revised(base, side=other, limit=away_price)
+
+
+def _termed(bench: Bench, base: Spec) -> Iterator[Spec]:
+    """The order with each of the terms it may have beside price and amount."""
+    can, step = bench.market.capabilities, bench.market.amounts.step
+    part = round_down(base.amount / 2, step)
+    if can.offers("iceberg") and part:
+        yield revised(base, display=part)
+    if can.offers("post_only"):
+        yield revised(base, post_only=True)
+    if can.offers("day"):
+        yield revised(base, tif=TimeInForce.DAY)
+    if can.offers("gtd"):
+        until = (bench.clock.now_ms() + bench.opened.clock_offset) // 1000 * 1000 + A_DAY_MS
+        yield revised(base, tif=TimeInForce.GTD, until=until)
 
 
 def out_of_bounds(base: Spec, symbol: SymbolMetadata) -> Iterator[tuple[str, Spec]]:

@@ -19,11 +19,15 @@ from exchange_kernel.testing.conformance.evidence import (
     soon,
     told,
 )
+from exchange_kernel.testing.conformance.executions import expect_its_terms
 from exchange_kernel.testing.conformance.harness import Fault, TruthOrder
 from exchange_kernel.testing.conformance.registry import case
 from exchange_kernel.testing.conformance.sweeping import sweep
-from exchange_kernel.venue import Cancel, CancelAll, Found, OrderReport, StepReport, VenueStatus
+from exchange_kernel.testing.conformance.telling import told_of
+from exchange_kernel.venue import Cancel, CancelAll, Found, OrderReport, StepReport, VenueStatus, Why
 
+OWN = (Why.NONE, Why.USER, Why.OTHER, Why.REPLACED)
+"""Why an order may have ended whose cancel was sent, and nothing else happened to it."""
 HARMLESS = (UnknownTarget, NotSent, RateLimited)
 """How a cancel without effect may fail, where the venue said so."""
 
@@ -83,6 +87,8 @@ async def ends_its_order(bench: Bench) -> None:
     bench.expect(now == others, f"the cancel of one order changed others: {others!r} became {now!r}")
     report = await bench.ended(target)
     bench.expect(report.status is VenueStatus.CANCELED, f"a cancelled order is reported {report.status.value}")
+    strange = [(source, r.why) for source, r in told_of(bench, target) if r.status.terminal and r.why not in OWN]
+    bench.expect(not strange, f"a cancelled order is said to have ended for another reason: {strange!r}")
     await _true_end(bench, target, report)
 
 
@@ -311,6 +317,7 @@ async def partly_filled(bench: Bench) -> None:
         await bench.cancel(placed)
         report = await bench.ended(placed)
         ended = await _true_end(bench, placed, report)
+        expect_its_terms(bench, placed)
         bench.expect(ended.filled_base == order.amount * portions / 4, f"the cancel changed what was filled: {ended!r}")
         blindly = await bench.ask(bench.adapter.lookup(blind(placed)))
         if isinstance(blindly, Found):

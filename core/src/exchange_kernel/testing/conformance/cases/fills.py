@@ -10,20 +10,19 @@ from exchange_kernel.schema import AmountType, Side, TimeInForce
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Placed
 from exchange_kernel.testing.conformance.evidence import (
-    adopt,
     blind,
-    by_ledger,
     landed,
     pass_by,
-    present,
     settled,
     shown,
 )
 from exchange_kernel.testing.conformance.executions import (
     corrected,
+    expect_its_terms,
     expect_sound,
     expect_unique,
     never_rests,
+    sold_apart,
     sold_in_parts,
     whole_report,
 )
@@ -61,19 +60,22 @@ async def add_up(bench: Bench) -> None:
     """Hedges follow what is filled. A quantity that jumps back makes them sell what was bought, and buy it again."""
     async with listening(bench) as ear:
         placed, order = await landed(bench, bench.harness.resting(4))
-        for parts in (1, 1, 2):
-            await bench.harness.fill(order, order.amount * parts / 4)
+        step, quarter = bench.market.amounts.step, order.amount / 4
+        for part in (step, quarter, quarter - step, order.amount / 2):  # the first as little as there is
+            await bench.harness.fill(order, part)
             report, now = await caught_up(bench, placed)
             right = (VenueStatus.WORKING,) if now.live else (VenueStatus.FILLED,)
             bench.expect(report.status in right, f"lookup says {report.status.value} of {now!r}")
             bench.expect(
                 done(report).quote == now.filled_quote, f"lookup says {done(report)} is executed; the venue: {now!r}"
             )
-            await _heard(bench, ear, placed, now)
+            if bench.offers("stream"):
+                await _heard(bench, ear, placed, now)
             await at_rest(bench)
             await bench.look(placed)
         end = await bench.ended(placed)
     order = await bench.one(placed)
+    expect_its_terms(bench, placed)
     bench.expect(
         (end.filled.base, end.filled.quote) == (order.filled_base, order.filled_quote),
         f"the order's last report says {end.filled} of {order!r}",
@@ -176,6 +178,7 @@ async def ids(bench: Bench) -> None:
             await whole_report(bench, placed, order)
         for number in (1, 1, 2):
             attempts.append(await bench.put(bench.harness.crossing(number)))
+        attempts.append(await sold_apart(bench, bench.harness.resting(10)))
         open_one, order = await sold_in_parts(bench, bench.harness.resting(8), 2, of=4)
         attempts.append(open_one)
         await whole_report(bench, open_one, order)
@@ -234,39 +237,6 @@ async def in_part(bench: Bench) -> None:
             await bench.harness.liquidity(half)
             await never_rests(bench, revised(crossing, tif=tif), half if tif is TimeInForce.IOC else ZERO)
             await bench.harness.liquidity(crossing.amount * 100)
-
-
-@case(
-    "FILL-06",
-    "a post-only order that would trade at once is refused, or does not trade",
-    grade="silver",
-    rule="post_only",
-    features=("post_only",),
-)
-async def post_only(bench: Bench) -> None:
-    """Whoever posts for the rebate pays the fee, and holds what was never to be bought at that price."""
-    spec = revised(bench.harness.crossing(2), post_only=True)
-    before = await present(bench)
-    placed = await bench.ticket_for(spec)
-    outcome = await bench.send(placed)
-    await settled(bench)
-    orders = await adopt(bench, placed, before)
-    traded = [order for order in orders if order.filled_base]
-    bench.expect(not traded, f"a post-only order traded at once: {traded!r}; submit {shown(outcome)}")
-    if not any(order.live for order in orders) and outcome.effect != "none":
-        bench.expect(
-            orders or by_ledger(placed.ticket),
-            f"a post-only order that would trade: submit {shown(outcome)}, and there is no order. The venue's "
-            "documented refusal is PostOnlyWouldCross; left unknown, the kernel looks for it until somebody gives up",
-        )
-        end = await bench.ended(placed)
-        bench.expect(
-            not end.filled.base and end.status is not VenueStatus.FILLED, f"a refused order is reported {end!r}"
-        )
-    resting, order = await landed(bench, revised(bench.harness.resting(2), post_only=True))
-    bench.expect(order.live and not order.filled_base, f"a post-only order far from the market became {order!r}")
-    report = await bench.found(resting)
-    bench.expect(report.status is VenueStatus.WORKING, f"a post-only order that rests is reported {report!r}")
 
 
 @case(

@@ -11,12 +11,13 @@ from typing import Any
 from exchange_kernel.errors import NotAuthorized, Rejected, Unavailable
 from exchange_kernel.testing.conformance.bench import Bench, Failed, Inapplicable
 from exchange_kernel.testing.conformance.harness import Fault
+from exchange_kernel.testing.conformance.listening import listening
 from exchange_kernel.testing.conformance.registry import case
 from exchange_kernel.testing.conformance.sessions import (
-    expect_cancelled,
     expect_clear,
     expect_nothing_left,
     expect_refusals,
+    expect_unheard,
     mine,
     open_reports,
     read_on,
@@ -173,7 +174,10 @@ async def two_accounts(bench: Bench) -> None:
         "after a second account was opened, open_orders() of the first no longer shows its order",
     )
     own, stranger = await first.account(), await second.account()
-    filled = await bench.put(bench.harness.crossing())
+    async with listening(bench, second) as ear:
+        filled = await bench.put(bench.harness.crossing())
+        await bench.quiet(1)
+    await expect_unheard(bench, second, ear, filled)
     bench.expect(
         filled.ticket.identity == facts.identity,
         f"after a second account was opened, the first makes tickets for {filled.ticket.identity!r}",
@@ -313,7 +317,10 @@ async def open_states_the_facts(bench: Bench) -> None:
     bench.expect(type(opened.clock_offset) is int, f"clock_offset is {opened.clock_offset!r}, not a number of ms")
     for scope in opened.scopes:
         bench.expect(type(scope.floor) is int and scope.floor >= 0, f"the floor of {scope.name} is {scope.floor!r}")
+    changes = await bench.harness.changes()
     _, again = await bench.another()
+    changes = await bench.harness.changes() - changes
+    bench.expect(not changes, f"open() made {changes} requests that could change something; it says, and does nothing")
     bench.expect(again.identity == opened.identity, f"identity {opened.identity!r}, then {again.identity!r}")
     bench.expect(again.mode == opened.mode, f"mode {opened.mode!r}, then {again.mode!r}")
     snapshot = await bench.adapter.account()
@@ -385,17 +392,3 @@ async def _answers(adapter: VenueAdapter) -> bool:
 
 async def _gone(bench: Bench, placed: Any) -> bool:
     return not any(order.live for order in await bench.truth(placed))
-
-
-@case(
-    "LIFE-11",
-    "a call that is cancelled says so, and not what it does not know",
-    grade="silver",
-    rule="errors of submit",
-    needs=(Fault.SLOW,),
-)
-async def cancelled_calls(bench: Bench) -> None:
-    """A kernel that shuts down cancels what is under way. A submit that then says "not sent" while the order is on its
-    way is believed, and the order is sent again."""
-    for ms in (20, 300, 900):
-        await expect_cancelled(bench, ms)

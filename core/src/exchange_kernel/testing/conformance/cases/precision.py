@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 
 from exchange_kernel.errors import InsufficientFunds, InvalidOrder, Rejected, Unsupported
 from exchange_kernel.schema import AmountType, Side, SymbolMetadata, TimeInForce
 from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.testing.conformance.arrived import expect_arrived
 from exchange_kernel.testing.conformance.audit import deeds
 from exchange_kernel.testing.conformance.bench import Bench, Failed, Inapplicable, Placed
 from exchange_kernel.testing.conformance.evidence import adopt, pass_by, present, settled, shown
-from exchange_kernel.testing.conformance.harness import TruthOrder
 from exchange_kernel.testing.conformance.probes import is_spot, on_grid, plain, some_symbols, unlike
 from exchange_kernel.testing.conformance.registry import case
 from exchange_kernel.testing.conformance.tour import tour
 from exchange_kernel.testing.conformance.variations import awkward, off_grid, out_of_bounds, random_on_grid, varied
 from exchange_kernel.testing.conformance.walk import wrong_numbers
 from exchange_kernel.value import revised
-from exchange_kernel.venue import Money, OrderReport, Place, Preview, Spec, VenueStatus
+from exchange_kernel.venue import Money, Place, Preview, Spec, VenueStatus
 
 
 @case("PREC-01", "prices and amounts are rounded to the safe side", grade="bronze", rule="rule 18")
@@ -90,7 +90,7 @@ async def exact_on_grid(bench: Bench) -> None:
         if isinstance(outcome.error, InsufficientFunds):
             continue
         bench.expect(outcome.error is None, f"{spec}, on the grid, is refused: {outcome.error!r}")
-        await _expect_sent(bench, placed, spec)
+        await expect_arrived(bench, placed, spec)
         await bench.cancel(placed)
 
 
@@ -126,7 +126,7 @@ async def sent_equals_previewed(bench: Bench) -> None:
         if isinstance(outcome.error, InsufficientFunds) and spec.side is not bench.harness.resting().side:
             continue  # the account holds one side of the market only
         bench.expect(outcome.error is None, f"{spec}, which passed check(), is refused: {outcome.error!r}")
-        await _expect_sent(bench, placed, preview.spec)
+        await expect_arrived(bench, placed, preview.spec)
         sent += 1
         await bench.cancel(placed)
     bench.expect(sent, "check() refused everything, also the harness' own orders")
@@ -230,31 +230,6 @@ def _expect_covers(bench: Bench, ticket: tuple[Money, ...], preview: tuple[Money
         )
 
 
-async def _expect_sent(bench: Bench, placed: Placed, sent: Spec) -> None:
-    """The venue has exactly this order, and the adapter reports it as what it is."""
-    report = await bench.found(placed)
-    for _ in range(2):
-        if await bench.truth(placed) or not bench.harness.offers("settle"):
-            break
-        await bench.harness.settle()  # an order in a pool is no order yet
-    order = await bench.one(placed)
-    for name, asked, got in _compared(sent, order, report):
-        bench.expect(asked == got, f"{name} of the order at the venue is {got}, previewed was {asked}")
-
-
-def _compared(sent: Spec, order: TruthOrder, report: OrderReport) -> Iterator[tuple[str, object, object]]:
-    yield "symbol", sent.symbol, order.symbol
-    yield "side", sent.side.value, str(order.side)
-    yield "amount", sent.amount, order.amount
-    if order.price is not None:
-        yield "limit", sent.limit, order.price
-    if report.amount is not None:
-        yield "amount, as reported,", sent.amount, report.amount
-    if report.price is not None:
-        yield "limit, as reported,", sent.limit, report.price
-    yield "side, as reported,", sent.side, report.side
-
-
 async def _expect_no_requests(bench: Bench, specs: list[Spec]) -> None:
     """Three new sessions, so that nothing is in a cache: whoever asks the venue does so in each of them."""
     if not bench.harness.offers("requests"):
@@ -320,6 +295,9 @@ async def good_till_date(bench: Bench) -> None:
     """An order whose end was dropped on its way rests for ever, and fills the morning after."""
     if not bench.harness.offers("leap"):
         raise Inapplicable("nobody waits until an order of this venue ends")
+    if bench.harness.offers("skew"):  # the end is a time of the venue's clock
+        await bench.harness.skew(7_200_000)
+        await bench.ready()
     for minutes in (2, 15, 1500):  # venues ask for a least life, of up to a day
         now = (bench.clock.now_ms() + bench.opened.clock_offset) // 1000 * 1000
         until = now + minutes * 60_000
@@ -355,17 +333,32 @@ async def good_till_date(bench: Bench) -> None:
 )
 async def least(bench: Bench) -> None:
     """Below what the venue takes, the bounds of check() bound nothing: the order is stored, sent, and refused."""
-    spec = bench.harness.resting()
+    specs = [bench.harness.resting()]
+    if bench.harness.offers("elsewhere"):
+        specs.append(bench.harness.elsewhere())
+    for spec in specs:
+        await _least(bench, spec)
+
+
+async def _least(bench: Bench, spec: Spec) -> None:
     if spec.limit is None or spec.amount_in is not AmountType.BASE:
         raise Inapplicable("the harness' resting orders say no price to count with")
-    amounts = bench.market.amounts
+    market = bench.symbols[spec.symbol]
+    amounts = market.amounts
     steps = max(amounts.min_amount // amounts.step, Decimal(1))
     if amounts.min_notional is not None:
         of_worth, rest = divmod(amounts.min_notional, EXACT.multiply(spec.limit, amounts.step))
         steps = max(steps, of_worth + bool(rest))
-    smallest = revised(spec, amount=EXACT.multiply(steps, amounts.step))
+    for more in (0, 1):  # what is a multiple of another market's step by chance is none with one more
+        await _taken(bench, revised(spec, amount=EXACT.multiply(steps + more, amounts.step)))
+
+
+async def _taken(bench: Bench, smallest: Spec) -> None:
+    """It is previewed as it is, taken by the venue, and not refused later. One step above the least is as good."""
+    market = bench.symbols[smallest.symbol]
+    amounts = market.amounts
     if _preview(bench, smallest) is None:
-        bench.fail(f"check() refuses {smallest}, which keeps every constraint of {bench.market.symbol_id}")
+        bench.fail(f"check() refuses {smallest}, which keeps every constraint of {market.symbol_id}")
     placed = await bench.ticket_for(smallest)
     outcome = await bench.send(placed)
     if isinstance(outcome.error, InsufficientFunds):

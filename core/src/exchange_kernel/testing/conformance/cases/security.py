@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from exchange_kernel.errors import InvalidOrder, NoEffect, NotSent, Unavailable, UnknownSymbol, Unsupported
+from exchange_kernel.errors import (
+    InvalidOrder,
+    NoEffect,
+    NotSent,
+    Unavailable,
+    UnknownSymbol,
+    Unsupported,
+)
 from exchange_kernel.testing.conformance.bench import Bench, Failed
-from exchange_kernel.testing.conformance.eavesdrop import eavesdropping
+from exchange_kernel.testing.conformance.eavesdrop import eavesdropping, named_tasks
 from exchange_kernel.testing.conformance.harness import Fault
 from exchange_kernel.testing.conformance.registry import case
 from exchange_kernel.testing.conformance.sessions import mine, open_reports
-from exchange_kernel.testing.conformance.telling import MOST_PAGES
+from exchange_kernel.testing.conformance.surroundings import new_variables
+from exchange_kernel.testing.conformance.telling import MOST_PAGES, all_open, all_past
 from exchange_kernel.testing.conformance.tour import tour
 from exchange_kernel.testing.conformance.walk import SHORTEST_SECRET, leaks
 from exchange_kernel.value import revised
@@ -141,15 +150,18 @@ async def secrets_show_nowhere(bench: Bench) -> None:
     bench.expect(long, f"give the harness secrets of at least {SHORTEST_SECRET} characters, so that they can be found")
     if bench.harness.offers("wrong_secrets"):
         long += [value for value in bench.harness.wrong_secrets().values() if len(value) >= SHORTEST_SECRET]
-    with eavesdropping() as heard:
+    with eavesdropping() as heard, named_tasks() as names:
         try:
             await tour(bench)
+            await _many_pages(bench)
         finally:
             said = list(bench.seen)
     context = bench.harness.context()
     for where, things in (
         ("what the adapter answered or raised", said),
         ("what was logged or printed", heard),
+        ("the name of a task or a thread", [*names, *(each.name for each in threading.enumerate())]),
+        ("the environment", new_variables(bench.surroundings)),
         ("a repr", [repr(bench.adapter), str(bench.adapter), repr(context), repr(bench.opened)]),
         ("the tickets", [each.tickets for each in bench.placed]),
     ):
@@ -222,6 +234,15 @@ async def tickets_are_legal(bench: Bench) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------------
+
+
+async def _many_pages(bench: Bench) -> None:
+    """As many orders and as much of the past as it takes to go on to another page: cursors are seen as well."""
+    for number in range(1, 8):
+        await bench.put(bench.harness.resting(number))
+    await all_open(bench)
+    if isinstance(bench.adapter, History):
+        await all_past(bench)
 
 
 def _impossible(bench: Bench) -> Iterator[tuple[str, str, Spec]]:

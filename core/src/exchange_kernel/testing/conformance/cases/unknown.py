@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from math import ceil
-
-from exchange_kernel.errors import InvalidOrder, NoEffect, Unavailable, Unsupported
+from exchange_kernel.errors import Unavailable
 from exchange_kernel.reconcile.proof import shows_dead
-from exchange_kernel.schema import AmountType, Side
 from exchange_kernel.testing.conformance.bench import PATIENCE_S, Bench, Inapplicable
 from exchange_kernel.testing.conformance.evidence import (
     LONGEST_WAIT_MS,
@@ -31,7 +28,6 @@ from exchange_kernel.testing.conformance.evidence import (
 from exchange_kernel.testing.conformance.harness import Fault
 from exchange_kernel.testing.conformance.recovery import names, recovered, try_look
 from exchange_kernel.testing.conformance.registry import case
-from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     FOREVER,
     Absent,
@@ -39,7 +35,6 @@ from exchange_kernel.venue import (
     HeightEnd,
     Place,
     Ref,
-    Spec,
     TimeEnd,
     Unsure,
 )
@@ -95,6 +90,11 @@ async def request_lost(bench: Bench) -> None:
     placed, before = await bench.ticket_for(bench.harness.resting()), await present(bench)
     expect_unknown(bench, await lost(bench, placed, Fault.REQUEST_LOST), "the request was lost")
     bench.expect(not await born(bench, before), "the request was lost, and the venue has an order: it was sent again")
+    answer = await bench.look(placed)
+    bench.expect(
+        not isinstance(answer, Absent) or any(source.strip() for source in answer.looked),
+        f"an order that is absent was looked for somewhere: {answer!r} does not say where (looked)",
+    )
     ends = placed.ticket.fence.ends
     by_itself = any(isinstance(end, TimeEnd | HeightEnd) for end in ends)
     life = bench.opened.horizon
@@ -270,6 +270,7 @@ async def _reads(bench: Bench) -> int:
 )
 async def several(bench: Bench) -> None:
     """Should two orders ever come to be, the one that is hidden is neither cancelled nor booked."""
+    await _no_stranger(bench)
     for made, spec in enumerate((bench.harness.crossing(), bench.harness.resting(3))):
         before = await present(bench)
         placed = await bench.put(spec)
@@ -286,6 +287,18 @@ async def several(bench: Bench) -> None:
             bench.expect(not hidden, f"two orders answer to one attempt; the lookup shows {answer!r}, not {hidden!r}")
         return
     raise Inapplicable("this venue takes no second order under one key")
+
+
+async def _no_stranger(bench: Bench) -> None:
+    """Of an attempt that was never sent nothing is found, least of all an order that only looks like it."""
+    alike, order = await landed(bench, bench.harness.resting(6))
+    never = await bench.ticket_for(alike.spec)
+    for ref in (blind(never), bench.ref(never)):
+        answer = await try_look(bench, ref)
+        bench.expect(
+            not names(answer, order),
+            f"an attempt was never sent; its lookup finds {answer!r}, the order of another attempt: {order!r}",
+        )
 
 
 @case(
@@ -310,50 +323,6 @@ async def duplicate(bench: Bench) -> None:
             if bench.clock.now_ms() > placed.ticket.send_before:
                 break
         await adopt(bench, placed, before)
-
-
-@case(
-    "UNK-11",
-    "a documented refusal is a verdict, and nothing happened",
-    grade="silver",
-    rule="rule 6",
-)
-async def refused(bench: Bench) -> None:
-    """An order refused for its funds that counts as unknown, or as accepted, is looked for until somebody gives up."""
-    try:
-        placed = await bench.ticket_for(await _unaffordable(bench))
-    except Unsupported as why:
-        raise Inapplicable(f"no order can be too large for the account: {why}") from None
-    except NoEffect:
-        return
-    except InvalidOrder as why:
-        raise Inapplicable(f"check knows that the account cannot pay: {why}") from None
-    before = await present(bench)
-    outcome = await bench.send(placed)
-    await settled(bench)
-    alive = [order for order in await adopt(bench, placed, before) if order.live or order.filled_base]
-    bench.expect(not alive, f"an order for twice the account's money is at the venue: {alive!r}")
-    if outcome.effect == "none":
-        return
-    bench.expect(
-        outcome.error is None or by_ledger(placed.ticket),
-        f"an order for twice the account's money: submit {shown(outcome)}. The venue's documented refusal is a "
-        "Rejected (InsufficientFunds); left unknown, the kernel looks for an order that is not there",
-    )
-    report = await bench.ended(placed)
-    bench.expect(not report.filled.base, f"the refused order is reported filled: {report!r}")
-
-
-async def _unaffordable(bench: Bench) -> Spec:
-    """An order for twice what the account has."""
-    spec, market = bench.harness.resting(), bench.market
-    if spec.limit is None or spec.amount_in is not AmountType.BASE:
-        raise Inapplicable("the harness' resting orders have no limit price")
-    free = {balance.asset: balance.free for balance in (await bench.adapter.account()).balances}
-    amount = free.get(market.quote, spec.amount) / spec.limit if spec.side is Side.BUY else free.get(market.base)
-    if not amount:
-        raise Inapplicable("the account has nothing to pay with")
-    return revised(spec, amount=ceil(amount) * 2 + spec.amount)
 
 
 @case(

@@ -130,6 +130,12 @@ class MyVenueHarness(Harness):
     async def liquidity(self, base: Decimal) -> None:
         self._exchange.depth = base
 
+    async def halt(self, halted: bool) -> None:
+        self._exchange.halted = halted
+
+    async def revoke(self, revoked: bool) -> None:
+        self._exchange.accounts["main"].secret = b"another" if revoked else SECRETS["main"].encode()
+
     async def foreign(self) -> TruthOrder:
         fields = {"symbol": self.symbol, "side": "BUY", "amount": "0.02", "limit": "41000", "tif": "GTC"}
         now = self._venue_clock.now_ms()

@@ -9,6 +9,7 @@ from typing import Any
 from exchange_kernel.errors import (
     ClockSkew,
     InsufficientFunds,
+    MarketClosed,
     NotAuthorized,
     OrderRefused,
     UnknownTarget,
@@ -47,6 +48,7 @@ VERDICTS: Mapping[str, tuple[type[VenueError], Why]] = {
     "TIMESTAMP": (ClockSkew, Why.OTHER),
     "FILTER": (OrderRefused, Why.FILTER),
     "FUNDS": (InsufficientFunds, Why.FUNDS),
+    "CLOSED": (MarketClosed, Why.MARKET_CLOSED),
     "UNKNOWN_ORDER": (UnknownTarget, Why.OTHER),
 }
 """Codes by which the venue, as it documents, says that it did nothing. A code that is not here decides nothing.
@@ -90,6 +92,7 @@ def market(view: Mapping[str, Any]) -> SymbolMetadata:
         ),
         prices=PriceConstraints(TickSpacing.FIXED, tick, min_price=tick, max_price=Decimal(view["max_price"])),
         capabilities=MarketCapabilities.of(native=NATIVE),
+        active=view["open"],
     )
 
 

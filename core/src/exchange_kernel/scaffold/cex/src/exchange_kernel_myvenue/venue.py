@@ -103,6 +103,8 @@ class Exchange:
         self.listeners: list[tuple[str, Callable[[bytes], None]]] = []
         self.depth: Decimal | None = None
         """How much base the house still trades; None: any amount."""
+        self.halted = False
+        """Does the market take no new orders?"""
         self._trades = 0
 
     def open_account(self, name: str, secret: str, balances: Mapping[str, str]) -> None:
@@ -135,7 +137,7 @@ class Exchange:
         return {"hello": account.events}
 
     def _do_markets(self, _: Mapping[str, Any], __: Account, ___: int) -> dict[str, Any]:
-        return {"markets": [MARKET]}
+        return {"markets": [{**MARKET, "open": not self.halted}]}
 
     def _do_account(self, _: Mapping[str, Any], account: Account, __: int) -> dict[str, Any]:
         return {"balances": [[asset, str(account.free[asset]), str(account.held[asset])] for asset in account.free]}
@@ -153,6 +155,8 @@ class Exchange:
 
     def _do_order(self, request: Mapping[str, Any], account: Account, now: int) -> dict[str, Any]:
         self._arrived(request, now)
+        if self.halted:
+            raise Refusal("CLOSED", "the market takes no orders now")
         amount, limit = Decimal(request["amount"]), Decimal(request["limit"])
         if amount % Decimal(MARKET["step"]) or limit % Decimal(MARKET["tick"]):
             raise Refusal("FILTER", "the amount or the price is not on the grid")

@@ -124,6 +124,13 @@ class MyVenueHarness(Harness):
     async def liquidity(self, base: Decimal) -> None:
         self._chain.depth = base
 
+    async def halt(self, halted: bool) -> None:
+        self._chain.advance()
+        self._chain.halted = halted
+
+    async def revoke(self, revoked: bool) -> None:
+        self._chain.accounts[address_of(SECRETS["main"])].secret = "another" if revoked else SECRETS["main"]
+
     async def foreign(self) -> TruthOrder:
         chain, owner = self._chain, address_of(SECRETS["main"])
         chain.advance()

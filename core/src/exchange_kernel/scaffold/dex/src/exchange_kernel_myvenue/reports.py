@@ -64,6 +64,7 @@ def market(view: Mapping[str, Any]) -> SymbolMetadata:
         ),
         prices=PriceConstraints(TickSpacing.FIXED, tick, min_price=tick, max_price=Decimal(view["max_price"])),
         capabilities=MarketCapabilities.of(native=NATIVE),
+        active=view["open"],
     )
 
 

@@ -112,6 +112,8 @@ class Chain:
         self.receipts: list[dict[str, Any]] = []
         self.depth: Decimal | None = None
         """How much base the house still trades; None: any amount."""
+        self.halted = False
+        """Does the market take no new orders?"""
         self._pool: dict[tuple[str, int], tuple[str, dict[str, Any]]] = {}
 
     def open_account(self, secret: str, balances: Mapping[str, str]) -> None:
@@ -174,7 +176,7 @@ class Chain:
         return {"tx": tx}
 
     def _do_markets(self, _: Mapping[str, Any], __: Account) -> dict[str, Any]:
-        return {"markets": [MARKET]}
+        return {"markets": [{**MARKET, "open": not self.halted}]}
 
     def _do_account(self, _: Mapping[str, Any], account: Account) -> dict[str, Any]:
         return {"balances": [[asset, str(account.free[asset]), str(account.held[asset])] for asset in account.free]}
@@ -253,6 +255,8 @@ class Chain:
         amount, limit, side = Decimal(request["amount"]), Decimal(request["limit"]), request["side"]
         if (request["account"], request["key"]) in self.orders:
             raise Reverted("an order of this key exists")
+        if self.halted:
+            raise Reverted("the market takes no orders now")
         if amount % Decimal(MARKET["step"]) or limit % Decimal(MARKET["tick"]) or amount * limit < 10:
             raise Reverted("the amount or the price is not one of this market")
         asset, held = _escrow(side, amount, limit)

@@ -24,6 +24,7 @@ __all__ = [
     "AttemptProvedDead",
     "CancelRequested",
     "ContradictedByVenue",
+    "CostBooked",
     "DriftDetected",
     "Event",
     "FillVoided",
@@ -239,6 +240,18 @@ class AttemptClosed(Event, frozen=True, kw_only=True):
     venue_status: str
     filled_base: Decimal
     filled_quote: Decimal
+
+
+class CostBooked(Event, frozen=True, kw_only=True):
+    """The order cost something besides its fills' fees, for good: gas of a transaction, whatever became of it.
+
+    ``amount`` of ``asset``; ``cost``: network, funding, interest, trade or other. Each ``cost_id`` is told once."""
+
+    attempt: int
+    cost_id: str
+    asset: str
+    amount: Decimal
+    cost: str
 
 
 class OrderParked(Event, frozen=True, kw_only=True):

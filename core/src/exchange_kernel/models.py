@@ -96,7 +96,7 @@ class OrderState(Value, frozen=True):
 
     ``filled_base``/``filled_quote``: booked fills, before fees. ``average_price`` in quote per base, None before a
     fill. ``observed_generation``: the newest generation the venue's order reflects. ``as_of``: venue time of the newest
-    report.
+    report. ``costs``: by asset, what it cost besides the fees of its fills (gas), as far as that is final.
     """
 
     account: str
@@ -115,6 +115,7 @@ class OrderState(Value, frozen=True):
     attempts: int = 0
     conditions: tuple[Condition, ...] = ()
     as_of: int = 0
+    costs: Mapping[str, Decimal] = msgspec.field(default_factory=dict)
 
     @property
     def average_price(self) -> Decimal | None:

@@ -29,7 +29,7 @@ from exchange_kernel.models import IntentStatus
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.fold import Source, fold, void
 from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketKind, TicketState
-from exchange_kernel.venue import Fill, FillVoided, OrderReport, VenueId, VenueStatus, Why
+from exchange_kernel.venue import Cost, Fill, FillVoided, OrderReport, VenueId, VenueStatus, Why
 
 S = VenueStatus
 
@@ -578,3 +578,22 @@ def test_a_void_older_than_the_correction_is_ignored() -> None:
     void(draft, 1, FillVoided("f1", 0, Why.OTHER))
     void(draft, 1, FillVoided("f2", 9, Why.OTHER))
     assert draft.record is before
+
+
+def test_a_cost_is_booked_once_and_only_when_it_is_final() -> None:
+    """A block that may be taken back takes its gas back too; afterwards each id counts once, however often told."""
+    gas = Cost("gas:0x1", "ETH", d("0.01"), "network")
+    more = Cost("gas:0x2", "ETH", d("0.02"), "network")
+    early = report(S.REJECTED, version=1, costs=(gas,), final=False)
+    late = report(S.REJECTED, version=2, costs=(gas, gas), final=True, fills_complete=True)
+    again = report(S.REJECTED, version=3, costs=(gas, more), final=True, fills_complete=True)
+
+    draft = folded(unknown(), (early, "lookup"))
+    assert draft.record.attempt(1).costs == ()
+    draft = folded(draft.record, (late, "lookup"), (late, "lookup"), (again, "lookup"))
+    assert draft.record.attempt(1).costs == (gas, more)
+    told = [event for event in draft.events if isinstance(event, events.CostBooked)]
+    assert [(event.cost_id, event.amount, event.cost) for event in told] == [
+        ("gas:0x1", d("0.01"), "network"),
+        ("gas:0x2", d("0.02"), "network"),
+    ]

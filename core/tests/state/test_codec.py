@@ -230,6 +230,7 @@ FULL_ATTEMPT = Attempt(
     applied=8,
     applied_amount=D("9.9"),
     code="-2010",
+    costs=(Cost("gas:1", "ETH", D("0.01"), "network"),),
 )
 FULL_FILL = FillRow(
     "f", 2, "BTC/USD", Side.SELL, D(1), D(2), D(3), 4, (Cost("c", "BNB", D("-0.1"), "funding"),), True, 5, True

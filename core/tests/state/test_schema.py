@@ -17,8 +17,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import MetaData, column, select
+from sqlalchemy import table as sql_table
 
-from core.tests.state.build import ACCOUNT, CountedIds, StillClock, create, start
+from core.tests.state.build import ACCOUNT, CountedIds, StillClock, accept, book, create, read, start, submit
 from exchange_kernel.errors import SchemaMismatch
 from exchange_kernel.models import TERMINAL
 from exchange_kernel.state import SqlIntentStore
@@ -110,6 +112,56 @@ def test_a_migrated_database_is_used_and_upgrading_it_again_changes_nothing(
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("revision", schema.REVISIONS[:-1])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_store_of_an_older_release_is_upgraded_with_all_it_holds(
+    kind: str, revision: str, tmp_path: Path, postgres_url: str
+) -> None:
+    """Rows as that release wrote them are refused until the upgrade, and read by this one after it."""
+    new = f"sqlite:///{tmp_path}/new.db"
+    old = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else postgres_url
+
+    async def trade() -> None:
+        store = make(new)
+        await store.open()
+        epoch = await start(store)
+        await store.execute(create("a", "b"))
+        await store.execute(submit(await read(store, "a"), epoch))
+        await store.execute(accept(await read(store, "a"), epoch))
+        await store.execute(book(await read(store, "a"), epoch, "fill"))
+        await store.close()
+
+    async def held(url: str) -> list[Any]:
+        store = make(url)
+        await store.open()
+        found = [await read(store, name) for name in ("a", "b")]
+        events = await store.events(ACCOUNT)
+        await store.close()
+        return [*found, events]
+
+    def copy() -> None:
+        upgrade(old, revision)
+        source, target, there = engine_of(new), engine_of(old), MetaData()
+        there.reflect(target)
+        with source.connect() as rows, target.begin() as into:
+            for table in there.sorted_tables:
+                if table.name == "alembic_version":
+                    continue
+                columns = [column(each.name, each.type) for each in table.columns]
+                found = rows.execute(select(*columns).select_from(sql_table(table.name))).mappings().all()
+                if found:
+                    into.execute(table.insert(), [dict(row) for row in found])
+        source.dispose()
+        target.dispose()
+
+    asyncio.run(trade())
+    copy()
+    with pytest.raises(SchemaMismatch, match=f"schema {revision}"):
+        asyncio.run(make(old).open())
+    upgrade(old)
+    assert asyncio.run(held(old)) == asyncio.run(held(new))
+
+
 def test_the_revisions_that_opening_knows_are_the_migrations() -> None:
     """Opening does not import Alembic, so its list is kept by hand, and here it is compared."""
     config = Config()
@@ -133,11 +185,12 @@ def test_an_older_or_newer_schema_is_refused_with_what_to_do(
     """Older: `exk db upgrade`, never unasked. Newer: install the newer release. Nothing is written either way."""
     url = f"sqlite:///{tmp_path}/store.db" if kind == "sqlite" else postgres_url
     asyncio.run(fill(url))
-    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
-    with pytest.raises(SchemaMismatch, match=r"schema 0001.*needs 0002.*back it up.*exk db upgrade"):
+    ours = schema.REVISIONS[-1]
+    monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "9999"))
+    with pytest.raises(SchemaMismatch, match=rf"schema {ours}.*needs 9999.*back it up.*exk db upgrade"):
         asyncio.run(make(url).open())
     monkeypatch.setattr(schema, "REVISIONS", ("0000",))
-    with pytest.raises(SchemaMismatch, match=r"schema 0001.*does not know.*newer release"):
+    with pytest.raises(SchemaMismatch, match=rf"schema {ours}.*does not know.*newer release"):
         asyncio.run(make(url).open())
     monkeypatch.undo()
     asyncio.run(fill(url))

@@ -57,7 +57,9 @@ def _page(found: dict[str, Any]) -> str:
     lines.append(f"  kernel          {cell(found['owner']) if found['owner'] else 'none runs this account now'}")
     for attempt in found["attempts"]:
         lines += ["", f"Attempt {attempt['n']}"]
-        lines += _fields(attempt, ("state", "venue_status", "why", "text", "ids", "amount", "price", "executed_base"))
+        lines += _fields(
+            attempt, ("state", "venue_status", "why", "text", "ids", "amount", "price", "executed_base", "costs")
+        )
         lines += _block(table(attempt["tickets"], ("seq", "kind", "generation", "state", "committed", "note"), ""))
     for title, columns in (("fills", ("time", "price", "base", "quote", "fees", "id")), ("events", _EVENT)):
         rows = found[title]
@@ -69,7 +71,7 @@ _EVENT = ("time", "seq", "event", "actor", "reason", "body")
 
 
 def _fields(row: views.Row, names: tuple[str, ...]) -> list[str]:
-    return [f"  {name.replace('_', ' '):<16}{cell(row[name])}" for name in names if row[name] not in (None, "", {})]
+    return [f"  {name.replace('_', ' '):<16}{cell(row[name])}" for name in names if row[name] not in (None, "", {}, [])]
 
 
 def _block(text: str) -> list[str]:

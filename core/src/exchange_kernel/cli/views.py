@@ -86,6 +86,7 @@ def attempt(row: Attempt, tickets: tuple[TicketRow, ...]) -> Row:
         "placed_at": utc(row.placed_at),
         "as_of": utc(row.as_of),
         "epoch": row.epoch,
+        "costs": [f"{money(each.amount)} {each.asset} ({each.kind})" for each in row.costs],
         "tickets": [
             {
                 "seq": each.seq,

@@ -20,6 +20,7 @@ from exchange_kernel.events import (
 )
 from exchange_kernel.events import FillVoided as FillVoidedEvent
 from exchange_kernel.models import ZERO, Condition
+from exchange_kernel.reconcile.charging import charge
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.schema import AmountType
 from exchange_kernel.schema.numbers import EXACT
@@ -47,6 +48,8 @@ _TERMINAL = frozenset(s.value for s in VenueStatus if s.terminal)
 
 def fold(draft: Draft, n: int, report: OrderReport, source: Source) -> None:
     """Fold one report of attempt ``n`` into the draft."""
+    if report.final:
+        charge(draft, n, report.costs)
     old = draft.record.attempt(n)
     if _stranger(old, report):
         _second_order(draft, old, report)

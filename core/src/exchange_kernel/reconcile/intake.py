@@ -293,6 +293,7 @@ class Intake:
     def account(self, snapshot: AccountSnapshot) -> None:
         """Remember balances and positions; events follow with the next :meth:`flush`."""
         self.session.actual.put_account(self.session.account, snapshot)
+        self.session.floors.update(snapshot.floors)
         for balance in snapshot.balances:
             if self._told.get(balance.asset) != balance:
                 self._balances[balance.asset] = balance

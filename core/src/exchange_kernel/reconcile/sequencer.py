@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from exchange_kernel.errors import ExchangeKernelError, Fenced, StoreError
 from exchange_kernel.reconcile.changing import Changes
 from exchange_kernel.reconcile.numbers import Numbers
@@ -23,12 +25,18 @@ class Sequencer:
         self._stuck: dict[str, tuple[int, int]] = {}
 
     async def step(self) -> None:
-        """Look once. A number still lowest at the second look in a row is moved."""
+        """Look once. A number still lowest at the second look in a row is moved. The venue is asked for its count only
+        while some number may be open, by the newest count it told (a reorganisation lowers it, and is told)."""
         session = self._session
-        floors = (await session.adapter.account()).floors
+        known: Mapping[str, int] | None = None
         for scope in self._numbers.scopes:
-            floor = floors.get(scope.name, scope.floor)
-            uses = await session.store.slots(scope.name, floor)
+            uses = await session.store.slots(scope.name, session.floors.get(scope.name, scope.floor))
+            if uses:
+                if known is None:
+                    known = (await session.adapter.account()).floors
+                    session.floors.update(known)
+                floor = known.get(scope.name, scope.floor)
+                uses = [use for use in uses if use.slot.number >= floor]
             if not uses:
                 self._stuck.pop(scope.name, None)
                 continue

@@ -124,6 +124,7 @@ class Session:
     deadlines: Deadlines = field(default_factory=Deadlines)
     watched: dict[str, set[str]] = field(default_factory=dict)
     uses: dict[str, Mapping[str, Decimal]] | None = None
+    floors: dict[str, int] = field(default_factory=dict)
     on_record: Callable[[Record], None] = lambda _: None
 
     @property

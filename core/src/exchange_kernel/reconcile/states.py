@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from exchange_kernel.models import OrderIntent, OrderState
+from decimal import Decimal
+
+from exchange_kernel.models import ZERO, OrderIntent, OrderState
+from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.rows import Progress, Record
 
 
@@ -25,7 +28,16 @@ def state_of(record: Record) -> OrderState:
         attempts=len(record.attempts),
         conditions=record.progress.conditions,
         as_of=last.as_of if last is not None else 0,
+        costs=_costs(record),
     )
+
+
+def _costs(record: Record) -> dict[str, Decimal]:
+    total: dict[str, Decimal] = {}
+    for attempt in record.attempts:
+        for cost in attempt.costs:
+            total[cost.asset] = EXACT.add(total.get(cost.asset, ZERO), cost.amount)
+    return total
 
 
 def light_state(intent: OrderIntent, progress: Progress) -> OrderState:

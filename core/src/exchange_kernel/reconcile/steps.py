@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from exchange_kernel.events import AttemptClosed
 from exchange_kernel.models import ZERO, Condition, Desired, IntentStatus, OrderIntent
+from exchange_kernel.reconcile.charging import charge
 from exchange_kernel.reconcile.decide import undecided
 from exchange_kernel.reconcile.decisions import Decision, Finish, Submit, Wait
 from exchange_kernel.reconcile.draft import Draft
@@ -101,6 +102,8 @@ def stepped(draft: Draft, n: int, report: StepReport) -> None:
     attempt = draft.record.attempt(n)
     if not is_step(draft.record.intent.intent_id) or report.key != attempt.key or not report.final:
         return
+    charge(draft, n, report.costs)
+    attempt = draft.record.attempt(n)
     if attempt.state not in LIVE_STATES or report.state == "pending":
         return
     if report.state == "done":

@@ -100,7 +100,7 @@ class Attempt(Value, frozen=True):
     execution the venue reported; ``booked_*``: sum of booked fills. ``version``/``as_of``: order of the newest report.
     ``final``: a terminal report the authority cannot change any more. ``read_final``: a read begun after the terminal
     report agreed on the cumulative quantity (R17). ``applied``: newest generation the venue shows. ``placed_at``: lower
-    bound of the venue's clock at the first prepare, ms.
+    bound of the venue's clock at the first prepare, ms. ``costs``: booked, besides those of its fills.
     """
 
     n: int
@@ -125,6 +125,7 @@ class Attempt(Value, frozen=True):
     applied: int = 0
     applied_amount: Decimal | None = None
     code: str = ""
+    costs: tuple[Cost, ...] = ()
 
     @property
     def booked(self) -> Decimal:

@@ -34,6 +34,7 @@ from exchange_kernel_evm import reports
 from exchange_kernel_evm.body import read_body
 from exchange_kernel_evm.config import EvmConfig
 from exchange_kernel_evm.endpoint import Request
+from exchange_kernel_evm.fees import history_request
 from exchange_kernel_evm.follow import Follow
 from exchange_kernel_evm.heads import Heads
 from exchange_kernel_evm.keys import Signer, signer_of
@@ -77,6 +78,7 @@ class EvmAdapter:
         self._signer = signer
         self._open = False
         self._symbols: dict[str, SymbolMetadata] = {}
+        self._account: tuple[str, AccountSnapshot] | None = None
 
     # session ----------------------------------------------------------------------------------------------------
 
@@ -194,13 +196,21 @@ class EvmAdapter:
 
     async def account(self) -> AccountSnapshot:
         self._reads()
+        if self._account is not None:
+            head, _ = await self._rpc.read([])
+            at, snapshot = self._account
+            if at == head.hash:
+                return snapshot
         chain, address, tokens = self._ledger.chain, self._ledger.address, self._venue.tokens
         reads = [
             Read(chain.multicall3, ETH_BALANCE, (address,)),
             *(Read(token.address, BALANCE_OF, (address,), may_fail=True) for token in tokens),
         ]
+        # What every order of this block will ask for is read along.
+        along: list[Request] = [history_request(), ("eth_getBalance", (address, "latest"))]
         asked: Request = request(chain.multicall3, reads, "latest")
-        state = await self._ledger.state([asked])
+        state = await self._ledger.state([asked, *along])
+        self._ledger.share(state.head, along, state.answers[1:])
         native, *rest = read_results(state.answers[0], reads)
         rows = [(chain.native, native, ETHER_DECIMALS)]
         rows += [(token.asset, result, token.decimals) for token, result in zip(tokens, rest, strict=True)]
@@ -210,7 +220,9 @@ class EvmAdapter:
                 raise Unavailable(f"the balance of {asset} cannot be read")
             amount = to_amount(result.values[0], decimals)
             balances.append(Balance(asset, amount, amount))
-        return AccountSnapshot(_mark(state), True, tuple(balances), floors={self._identity: state.next})
+        found = AccountSnapshot(_mark(state), True, tuple(balances), floors={self._identity: state.next})
+        self._account = state.head.hash, found
+        return found
 
     def events(self, cursor: str | None) -> AsyncIterator[VenueEvent]:
         self._reads()

@@ -86,6 +86,9 @@ class Follow:
                 elif known.branch.head is None or state.head.hash != known.branch.head.hash:
                     async for body in self._advance(known, state):
                         yield VenueEvent(state.head.time, None, body)
+                elif rows is not None:  # nothing changes between blocks
+                    await self._heads.wait()
+                    continue
                 known.seen = state.head.time
                 snapshot: AccountSnapshot = await self._balances()
                 if snapshot.balances != rows:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from exchange_kernel.errors import Unavailable
-from exchange_kernel.value import Value
+from exchange_kernel.value import Value, revised
 from exchange_kernel.venue import Ms
 from exchange_kernel_evm.answers import Meaning, NodeError
 from exchange_kernel_evm.chains import Chain
 from exchange_kernel_evm.endpoint import Answer, Request
 from exchange_kernel_evm.fees import gas_cost
 from exchange_kernel_evm.finality import Mined, who_used
-from exchange_kernel_evm.multicall import Read, Result, read_results, request
+from exchange_kernel_evm.multicall import BLOCK_NUMBER, BLOCK_TIME, Read, Result, read_results, request
 from exchange_kernel_evm.reports import Seen
 from exchange_kernel_evm.rpc import Block, Rpc
 
@@ -47,6 +47,8 @@ class Ledger:
 
     def __init__(self, rpc: Rpc, chain: Chain, address: str) -> None:
         self.rpc, self.chain, self.address = rpc, chain, address
+        self._shared: dict[str, tuple[int, Answer]] = {}
+        self._known: State | None = None
 
     @property
     def newest(self) -> int:
@@ -55,8 +57,38 @@ class Ledger:
 
     async def read(self, reads: Sequence[Read]) -> tuple[Block, list[Result]]:
         """Contracts, all in one state: see :class:`exchange_kernel_evm.venue.ChainReads`."""
-        head, (answer,) = await self.rpc.read([request(self.chain.multicall3, reads, "latest")])
-        return head, read_results(answer, reads)
+        at = self.chain.multicall3
+        whole = [*reads, Read(at, BLOCK_NUMBER), Read(at, BLOCK_TIME)]
+        found: list[Result] = []
+
+        def shows(answers: Sequence[Answer]) -> Block:
+            """The state itself says which it is: nodes show a base fee of 0 there (geth core/vm/evm.go, NoBaseFee), so
+            that is the newest header's."""
+            found[:] = read_results(answers[0], whole)
+            number, time = found[-2].values, found[-1].values
+            assert number is not None
+            assert time is not None
+            known = self.rpc.header
+            return Block(number[0], "", "", time[0] * 1000, 0 if known is None else known.base_fee)
+
+        if self.rpc.header is None:
+            await self.rpc.read([])
+        head, _ = await self.rpc.read([request(at, whole, "latest")], shows)
+        return head, found[: len(reads)]
+
+    async def shared(self, requests: Sequence[Request]) -> list[Answer]:
+        """Reads that say the same to everybody who asks within one block: asked once in it. Raises Unavailable,
+        RateLimited."""
+        missing = [each for each in requests if self._shared.get(str(each), (-1, None))[0] < self.rpc.highest]
+        if missing:
+            head, answers = await self.rpc.read(missing)
+            self.share(head, missing, answers)
+        return [self._shared[str(each)][1] for each in requests]
+
+    def share(self, head: Block, requests: Sequence[Request], answers: Sequence[Answer]) -> None:
+        """These were read along with something else."""
+        for each, answer in zip(requests, answers, strict=True):
+            self._shared[str(each)] = head.number, answer
 
     async def raw(self, method: str, *params: Any) -> Any:
         """Any other read. Raises Unavailable, RateLimited, NodeError."""
@@ -64,32 +96,44 @@ class Ledger:
 
     async def state(self, requests: Sequence[Request] = ()) -> State:
         """How far the chain is, and the answers to ``requests``, all from one node. Raises Unavailable, RateLimited."""
+        known = self._known
+        if known is not None and known.head.number >= self.rpc.highest:
+            head, answers = await self.rpc.read(requests)
+            if head.hash == known.head.hash:
+                return revised(known, head=head, answers=tuple(answers))
         rule = self.chain.finality
-        if not rule.tag:
-            await self.rpc.read([])  # the height must be known before what was so at it can be asked
-        at = "finalized" if rule.tag else hex(max(0, self.rpc.highest - rule.confirmations))
-        asked: list[Request] = [
-            ("eth_getBlockByNumber", (at, False)),
-            ("eth_getTransactionCount", (self.address, at)),
-            ("eth_getTransactionCount", (self.address, "latest")),
-            *requests,
-        ]
-        head, answers = await self.rpc.read(asked)
-        for each in answers[:3]:
-            if isinstance(each, NodeError):
-                raise Unavailable(str(each))
-        final, used, following = Block.of(answers[0]), _number(answers[1]), _number(answers[2])
-        return State(head, final, used, following, tuple(answers[3:]))
+        if not rule.tag and self.rpc.header is None:
+            await self.rpc.read([])
+        while True:
+            # The depth is counted from the newest block known, and anew where the node has a newer one.
+            at = "finalized" if rule.tag else hex(max(0, self.rpc.highest - rule.confirmations))
+            asked: list[Request] = [
+                ("eth_getBlockByNumber", (at, False)),
+                ("eth_getTransactionCount", (self.address, at)),
+                ("eth_getTransactionCount", (self.address, "latest")),
+                *requests,
+            ]
+            head, answers = await self.rpc.read(asked)
+            for each in answers[:3]:
+                if isinstance(each, NodeError):
+                    raise Unavailable(str(each))
+            final, used, following = Block.of(answers[0]), _number(answers[1]), _number(answers[2])
+            if rule.tag or final.number >= head.number - rule.confirmations:
+                break
+        self._known = State(head, final, used, following, ())
+        return revised(self._known, answers=tuple(answers[3:]))
 
     async def mined(self, receipts: Iterable[Answer]) -> dict[str, Mined]:
         """Transactions in blocks, by hash, from receipts (None: in no block). Raises Unavailable, RateLimited."""
         rows = [row for row in receipts if isinstance(row, Mapping)]
         if not rows:
             return {}
-        heights = sorted({str(row["blockNumber"]) for row in rows})
-        _, answers = await self.rpc.read([("eth_getBlockByNumber", (height, False)) for height in heights])
-        blocks = {height: Block.of(_sound(each)) for height, each in zip(heights, answers, strict=True)}
-        return {str(row["transactionHash"]).lower(): _mined(row, blocks[str(row["blockNumber"])]) for row in rows}
+        blocks = {each: self.rpc.headers[each] for row in rows if (each := row["blockHash"]) in self.rpc.headers}
+        heights = sorted({str(row["blockNumber"]) for row in rows if row["blockHash"] not in blocks})
+        if heights:
+            _, answers = await self.rpc.read([("eth_getBlockByNumber", (height, False)) for height in heights])
+            blocks |= {block.hash: block for block in map(Block.of, map(_sound, answers))}
+        return {str(row["transactionHash"]).lower(): _mined(row, blocks.get(row["blockHash"])) for row in rows}
 
     # search -----------------------------------------------------------------------------------------------------
 
@@ -190,9 +234,9 @@ def _number(answer: Answer) -> int:
         raise Unavailable("a node's answer is no number") from None
 
 
-def _mined(row: Mapping[str, Any], block: Block) -> Mined:
-    if block.hash != row["blockHash"]:
-        raise Unavailable(f"block {block.number} changed while it was read")
+def _mined(row: Mapping[str, Any], block: Block | None) -> Mined:
+    if block is None:
+        raise Unavailable(f"block {row['blockNumber']} changed while it was read")
     try:
         logs, ok = tuple(row.get("logs") or ()), int(row["status"], 16) == 1
     except (KeyError, TypeError, ValueError):

@@ -11,10 +11,23 @@ from exchange_kernel_evm.abi import Function
 from exchange_kernel_evm.answers import Meaning, NodeError
 from exchange_kernel_evm.endpoint import Request
 
-__all__ = ["AGGREGATE3", "BLOCK_HASH", "ETH_BALANCE", "Read", "Result", "at_block", "read_results", "request"]
+__all__ = [
+    "AGGREGATE3",
+    "BLOCK_HASH",
+    "BLOCK_NUMBER",
+    "BLOCK_TIME",
+    "ETH_BALANCE",
+    "Read",
+    "Result",
+    "at_block",
+    "read_results",
+    "request",
+]
 
 AGGREGATE3 = Function.of("aggregate3", ["(address,bool,bytes)[]"], ["(bool,bytes)[]"])
 ETH_BALANCE = Function.of("getEthBalance", ["address"], ["uint256"])
+BLOCK_NUMBER = Function.of("getBlockNumber", [], ["uint256"])
+BLOCK_TIME = Function.of("getCurrentBlockTimestamp", [], ["uint256"])
 BLOCK_HASH = Function.of("getBlockHash", ["uint256"], ["bytes32"])
 
 

@@ -31,6 +31,7 @@ FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 250, 30_000
 FORGET_MS = 60_000
 """How long a highest block that no node shows any more is still believed in."""
 MAX_BATCH = 100
+KEPT_HEADERS = 128
 LATEST: Request = ("eth_getBlockByNumber", ("latest", False))
 
 
@@ -114,6 +115,10 @@ class Rpc:
         self._reads = [made[url] for url in reads]
         self._broadcasts = [made[url] for url in broadcasts] or self._reads
         self._highest = self._highest_at = 0
+        self.header: Block | None = None
+        """The newest header that was read, of whichever node."""
+        self.headers: dict[str, Block] = {}
+        """Those that were the newest one once, by hash: the last few."""
 
     @property
     def highest(self) -> int:
@@ -160,8 +165,11 @@ class Rpc:
             raise answer
         return answer
 
-    async def read(self, requests: Sequence[Request]) -> tuple[Block, list[Answer]]:
-        """Reads answered by ONE node, and the newest block it had before it answered them.
+    async def read(
+        self, requests: Sequence[Request], shows: Callable[[Sequence[Answer]], Block] | None = None
+    ) -> tuple[Block, list[Answer]]:
+        """Reads answered by ONE node, and the newest block it had before it answered them. ``shows``: tells that block
+        from the answers themselves, where they say it; else it is asked for.
 
         Raises Unavailable when no node answers, or none has got as far as the highest block seen; RateLimited when all
         refuse for their rate.
@@ -171,7 +179,7 @@ class Rpc:
         for node in self._order(self._reads):
             try:
                 await self._check_chain(node)
-                head, answers = await self._ask(node, requests)
+                head, answers = await self._ask(node, requests, shows)
             except (NoAnswer, NodeError, Unavailable) as error:
                 until = self._failed(node, error)
                 if isinstance(error, NodeError) and error.meaning is Meaning.RATE_LIMIT:
@@ -185,22 +193,32 @@ class Rpc:
             raise RateLimited(min(limited), "rpc")
         raise Unavailable("; ".join(map(str, problems)))
 
-    async def _ask(self, node: _Node, requests: Sequence[Request]) -> tuple[Block, list[Answer]]:
+    async def _ask(
+        self, node: _Node, requests: Sequence[Request], shows: Callable[[Sequence[Answer]], Block] | None
+    ) -> tuple[Block, list[Answer]]:
         answers: list[Answer] = []
         head: Block | None = None
         for start in range(0, max(1, len(requests)), MAX_BATCH):
             part = list(requests[start : start + MAX_BATCH])
-            reply = await node.endpoint.batch([LATEST, *part] if head is None else part)
-            if head is None:
+            ask = head is None and shows is None
+            reply = await node.endpoint.batch([LATEST, *part] if ask else part)
+            if ask:
                 newest = reply.pop(0)
                 if isinstance(newest, NodeError):
                     raise newest
-                head = Block.of(newest)
+                head = self.header = Block.of(newest)
                 self._ahead(node, head.number)
+                if head.hash not in self.headers:
+                    self.headers[head.hash] = head
+                    if len(self.headers) > KEPT_HEADERS:
+                        del self.headers[next(iter(self.headers))]
             answers += reply
         for each in answers:
             if isinstance(each, NodeError) and each.meaning in (Meaning.RATE_LIMIT, Meaning.AUTH):
                 raise each
+        if shows is not None:
+            head = shows(answers)
+            self._ahead(node, head.number)
         assert head is not None
         return head, answers
 

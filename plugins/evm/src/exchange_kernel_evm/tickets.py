@@ -37,10 +37,10 @@ from exchange_kernel_evm.abi import revert_reason
 from exchange_kernel_evm.allowances import wish_of
 from exchange_kernel_evm.answers import Meaning, NodeError, revert_data
 from exchange_kernel_evm.body import Body, Op, read_body, write_body
-from exchange_kernel_evm.endpoint import Request
+from exchange_kernel_evm.endpoint import Answer, Request
 from exchange_kernel_evm.fees import Fees, Limits, estimate, history_request, read_history, replace
 from exchange_kernel_evm.keys import Signer
-from exchange_kernel_evm.ledger import Ledger, State
+from exchange_kernel_evm.ledger import Ledger
 from exchange_kernel_evm.lookups import Lookups
 from exchange_kernel_evm.policy import Guard
 from exchange_kernel_evm.reports import tx_id
@@ -109,10 +109,8 @@ class Tickets:
 
     async def _call(self, op: Op, key: Key, order: Key, call: Call, prep: Prep, base: Ticket | None) -> Ticket | NotNow:
         data = call.data + tag(order)
-        requests: list[Request] = [
-            history_request(),
-            ("eth_getBalance", (self._ledger.address, "latest")),
-        ]
+        ground = await self._ledger.shared([history_request(), ("eth_getBalance", (self._ledger.address, "latest"))])
+        gas = call.gas + TAG_GAS if call.gas is not None else 0
         if call.gas is None:
             draft = {
                 "from": self._ledger.address,
@@ -120,11 +118,10 @@ class Tickets:
                 "value": hex(call.value),
                 "input": "0x" + data.hex(),
             }
-            requests.append(("eth_estimateGas", (draft,)))
-        state = await self._ledger.state(requests)
-        fees = self._fees(state, base)
-        gas = _limit(state.answers[2]) if call.gas is None else call.gas + TAG_GAS
-        has, needs = _number(state.answers[1]), call.value + gas * fees.max_fee
+            _, (answer,) = await self._ledger.rpc.read([("eth_estimateGas", (draft,))])
+            gas = _limit(answer)
+        fees = self._fees(ground[0], base)
+        has, needs = _number(ground[1]), call.value + gas * fees.max_fee
         if has < needs:
             native = self._ledger.chain.native
             text = f"needs {to_amount(needs, ETHER_DECIMALS)} {native}, gas included, and has"
@@ -188,7 +185,8 @@ class Tickets:
 
     async def _nothing(self, op: Op, key: Key, order: Key, slot: Slot, prep: Prep, base: Ticket | None) -> Ticket:
         """Use up a number."""
-        fees = self._fees(await self._ledger.state([history_request()]), base)
+        (history,) = await self._ledger.shared([history_request()])
+        fees = self._fees(history, base)
         tagged = order if op == "cancel" else None
         chain, address = self._ledger.chain.id, self._ledger.address
         unsigned = self_transfer(chain, slot.number, address, fees.max_fee, fees.tip, tagged)
@@ -200,7 +198,8 @@ class Tickets:
         if all(token.address != wish.token for token in self._venue.tokens):
             raise Unsupported(command.name, f"{wish.token} is no token of this account")
         step = wish.approval()
-        fees = self._fees(await self._ledger.state([history_request()]), prep.instead_of)
+        (history,) = await self._ledger.shared([history_request()])
+        fees = self._fees(history, prep.instead_of)
         slot = self._slot(prep, prep.instead_of)
         data = step.data + tag(command.key)
         chain = self._ledger.chain.id
@@ -257,8 +256,8 @@ class Tickets:
             return base.slot
         return prep.take(self._identity)
 
-    def _fees(self, state: State, base: Ticket | None) -> Fees:
-        now = estimate(read_history(state.answers[0]), self._limits)
+    def _fees(self, history: Answer, base: Ticket | None) -> Fees:
+        now = estimate(read_history(history), self._limits)
         if base is None:
             return now
         old = read_body(base, self._ledger.address, self._ledger.chain.id).tx.unsigned

@@ -53,6 +53,7 @@ ORDER = ("symbol", "spec", "spec_hash", "generation", "submit_deadline", "versio
 ATTEMPT_MOVING = (
     *("generation", "spec", "state", "epoch", "ids", "venue_status", "why", "text", "as_of", "version", "cum_base"),
     *("cum_quote", "booked_base", "booked_quote", "final", "read_final", "applied", "applied_amount", "code"),
+    "costs",
 )
 ATTEMPT = ("account", "intent_id", "n", "key", "placed_at", *ATTEMPT_MOVING)
 TICKET_MOVING = ("state", "note")
@@ -244,6 +245,7 @@ def attempt_moving(a: Attempt) -> Row:
         a.applied,
         codec.money_or_none(a.applied_amount),
         storable(a.code),
+        codec.costs(a.costs),
     )
 
 
@@ -272,6 +274,7 @@ def read_attempt(row: Row) -> Attempt:
         applied=row[21],
         applied_amount=codec.decimal_or_none(row[22]),
         code=row[23],
+        costs=codec.read_costs(row[24]),
     )
 
 

@@ -165,6 +165,7 @@ attempt = Table(
     _int("applied"),
     _text("applied_amount", null=True),
     _text("code"),
+    _text("costs", null=True),
     PrimaryKeyConstraint("account", "intent_id", "n"),
     UniqueConstraint("key", "account"),
     ForeignKeyConstraint(["account", "intent_id"], ["intent.account", "intent.intent_id"]),

@@ -129,14 +129,15 @@ class Tickets:
         slot = self._slot(prep, base)
         chain = self._ledger.chain.id
         unsigned = Unsigned(chain, slot.number, call.to, call.value, data, gas, fees.max_fee, fees.tip)
-        before = min(prep.give_up, FOREVER if call.until is None else self._local(call.until, state))
+        before = min(prep.give_up, FOREVER if call.until is None else self._local(call.until))
         ends = (SlotEnd(slot),) if call.until is None else (SlotEnd(slot), TimeEnd(call.until, "ledger"))
         terms = call.terms if op == "order" else None
         return await self._seal(op, key, order, unsigned, terms, prep, ends, before, call.outlay)
 
-    def _local(self, until: Ms, state: State) -> Ms:
+    def _local(self, until: Ms) -> Ms:
         """A moment of the ledger's clock by the local one, where they differ by more than blocks do."""
-        ahead = self._clock() - state.head.time
+        head = self._ledger.rpc.header
+        ahead = 0 if head is None else self._clock() - head.time
         return until + ahead if abs(ahead) > 2 * self._ledger.chain.block_ms else until
 
     async def _cancel(self, key: Key, ref: Ref, prep: Prep) -> Prepared:

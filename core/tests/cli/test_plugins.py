@@ -44,7 +44,7 @@ def wheel(folder: Path, name: str, source: str, *, version: str = "1.0", core: s
 
 
 class Machine:
-    """A Python of its own with the core and this workspace's venues, whose installer finds wheels in one folder only."""
+    """A Python of its own with the core and this workspace's venues, whose installer looks in one folder only."""
 
     def __init__(self, folder: Path, installer: str) -> None:
         self.folder = folder

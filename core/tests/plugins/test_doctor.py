@@ -177,4 +177,7 @@ def test_a_name_that_is_not_installed_is_refused(tmp_path: Path) -> None:
     done = exk(tmp_path, "plugins", "doctor", "nothing")
 
     assert done.returncode == 2
-    assert "plugin 'nothing': is not installed; there are exchange-kernel-paper, paper" in done.stderr
+    assert (
+        "plugin 'nothing': is not installed; there are exchange-kernel-paper, exchange-kernel-uniswap, paper, uniswap"
+        in done.stderr
+    )

@@ -62,6 +62,7 @@ _RESTING: Final = (
     "CHN-05",
     "CHN-06",
     "EVT-01",
+    "BAL-01",
     "BAL-02",
     "BAL-05",
     "REC-01",

@@ -1,0 +1,1 @@
+"""The spot exchange: pure, driven by calls, telling events; no network in here."""

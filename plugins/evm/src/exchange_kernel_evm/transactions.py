@@ -7,10 +7,10 @@ own orders on the chain, and a test counts the transactions of one key.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import rlp  # type: ignore[import-untyped]
-from eth_account import Account
+from coincurve import PublicKey
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
@@ -38,6 +38,8 @@ TAG_GAS = 32 * 40
 CANCEL_GAS = 21_000
 """Gas of a transfer without calldata (yellow paper, G_transaction)."""
 KEY_BYTES = 16
+HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+"""Of secp256k1 (EIP-2)."""
 _DYNAMIC_FEE = 2
 _FIELDS = 12
 
@@ -142,9 +144,20 @@ def decode(raw: bytes) -> Transaction:
     to, value, data = rows[5], int.from_bytes(rows[6], "big"), rows[7]
     if len(to) != 20 or rows[8]:
         raise ValueError("creates a contract, or has an access list: none of ours does")
-    try:
-        sender = cast(str, Account.recover_transaction(raw))
-    except Exception as error:  # noqa: BLE001 - several libraries, each with errors of its own
-        raise ValueError(f"its signature is none: {type(error).__name__}") from None
     unsigned = Unsigned(chain, nonce, to_checksum_address(to), value, data, gas, fee, tip)
-    return Transaction(unsigned, sender, hash_of(raw), raw)
+    parity, r, s = (int.from_bytes(part, "big") for part in rows[9:])
+    if parity > 1 or max(r, s) >= 1 << 256 or unsigned.signed(parity, r, s) != raw:
+        raise ValueError("not written as a node would write it")
+    return Transaction(unsigned, _signer(unsigned, parity, r, s), hash_of(raw), raw)
+
+
+def _signer(unsigned: Unsigned, parity: int, r: int, s: int) -> str:
+    """Whose signature it is. Raises ValueError for none, and for its twin with a high s, which nodes refuse."""
+    if not 0 < s <= HALF_ORDER:
+        raise ValueError("its signature is none: s is out of range (EIP-2)")
+    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([parity])
+    try:
+        public = PublicKey.from_signature_and_message(signature, unsigned.digest(), hasher=None)
+    except Exception as error:  # noqa: BLE001 - the library raises bare Exceptions, too
+        raise ValueError(f"its signature is none: {type(error).__name__}") from None
+    return to_checksum_address(keccak(public.format(compressed=False)[1:])[-20:])

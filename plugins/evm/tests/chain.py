@@ -73,7 +73,7 @@ class Node:
     def waiting(self, account: str = "main") -> list[dict[str, Any]]:
         """Its transactions in the pool."""
         pool = self("txpool_content")
-        rows = [pool[part].get(ADDRESSES[account]) or {} for part in ("pending", "queued")]
+        rows = [pool[part].get(ADDRESSES[account].lower()) or {} for part in ("pending", "queued")]
         return [tx for part in rows for tx in part.values()]
 
     def reorganise(self, snapshot: str, blocks: int) -> None:

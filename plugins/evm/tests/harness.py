@@ -2,64 +2,63 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
-
-from exchange_kernel.clock import SystemClock
 from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
 from exchange_kernel.testing.faults import FaultProxy
+from exchange_kernel.value import revised
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
 from exchange_kernel_evm.testing.aside import ProxyAside
 from plugins.evm.tests import weth
 from plugins.evm.tests.chain import ADDRESSES, CONFIRMATIONS, KEYS, Node
 
 SEND, READ = "eth_sendRawTransaction", "eth_getBlockByNumber"
-TIMEOUT_S, BLOCK_S = 6.0, 1.0
-INSTANT = "an order here is executed by the block that takes it: nothing rests, so there is nothing a cancel could end"
+TIMEOUT_S, BLOCK_S = 8.0, 1.0
+SPEED = 5
+"""Seconds of the harness' clock in one of the machine's: a chain's time is what its blocks say."""
+SELDOM = 5
+LIMIT, FULL = 50_000, 30_000_000
+"""Gas of a block that has no room for an order, but for the transfer that cancels it; and of one with room for all."""
+_REFUSAL = {"jsonrpc": "2.0", "id": None, "error": {"code": -32000, "message": "transaction underpriced"}}
 
 
-RESTING = (
-    "LIFE-05",
-    "LIFE-08",
-    "LIFE-09",
-    "CXL-01",
-    "CXL-02",
-    "CXL-06",
-    "CXL-07",
-    "FILL-05",
-    "IDEM-11",
-    "IDEM-13",
-    "RATE-01",
-    "RATE-02",
-    "RATE-04",
-    "BAL-01",
-    "BAL-02",
-    "BAL-05",
-    "REC-02",
-    "BAD-03",
-    "CHN-05",
-    "CHN-06",
-    "BAD-06",
-)
-"""Cases that wait for an order to rest, or end one that does."""
+class FastClock:
+    """Time that goes :data:`SPEED` times as fast as the machine's. ``skew``: what the local clock is ahead; ``leapt``:
+    what nobody waited for."""
 
+    def __init__(self) -> None:
+        self.skew = self.leapt = 0
+        self._began, self._wall = time.monotonic(), time.time_ns() // 1_000_000
 
-class SkewedClock(SystemClock):
-    """The machine's clock, and what the local one is ahead of it."""
-
-    skew = 0
+    def true_ms(self) -> int:
+        """The chain's time."""
+        return self._wall + self.leapt + int((time.monotonic() - self._began) * 1000 * SPEED)
 
     def now_ms(self) -> int:
-        return super().now_ms() + self.skew
+        return self.true_ms() + self.skew
+
+    def monotonic(self) -> float:
+        return time.monotonic() * SPEED
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / SPEED)
 
 
 class WethHarness(Harness):
-    """The WETH venue on a shared Anvil, put back to its first state for every case."""
+    """The WETH venue on a shared Anvil, put back to its first state for every case.
 
-    deviations = dict.fromkeys(RESTING, INSTANT)
+    ``waits``: blocks have no room for :meth:`resting` orders until :meth:`crossing` is asked for; so they wait in the
+    pool. Else every order is executed by the block that takes it.
+    """
+
+    polled = True
     venue, kind, symbol = "weth", "dex", weth.SYMBOL
     secrets: Mapping[str, str] = {"key": KEYS["main"]}
     faults = frozenset(
@@ -79,24 +78,45 @@ class WethHarness(Harness):
         }
     )
 
-    def __init__(self, node: Node) -> None:
-        self._node, self._clock = node, SkewedClock()
+    def __init__(self, node: Node, waits: bool = False) -> None:
+        self._node, self._clock, self._waits = node, FastClock(), waits
         self._base = 0
+        self._full, self._turn = False, 0
+        self._met: dict[str, dict[str, dict[str, Any]]] = {}
+        self._mining = threading.Lock()
 
     @property
-    def clock(self) -> SkewedClock:
+    def clock(self) -> FastClock:
         return self._clock
 
     async def start(self) -> None:
-        node = self._node
-        node("evm_setTime", self._clock.now_ms() // 1000)
-        node.mine()
-        self._base = node.head()
-        self._aside = ProxyAside(node.url, node.mine, BLOCK_S)
+        self._node("evm_setAutomine", not self._waits)
+        self._mine()
+        self._base = self._node.head()
+        self._aside = ProxyAside(self._node.url, self._go_on, BLOCK_S / SPEED)
         self._aside.start()
+
+    def _mine(self, blocks: int = 1) -> None:
+        with self._mining:
+            self._node("evm_setTime", self._clock.true_ms() // 1000)
+            if self._full:
+                self._node("evm_setBlockGasLimit", hex(LIMIT))
+            self._node.mine(blocks)
+            if self._full:
+                self._node("evm_setBlockGasLimit", hex(FULL))
+
+    def _go_on(self) -> None:
+        """The next block. While orders wait it comes at once only for somebody whom it has room for: each change of its
+        limit is a moment in which the node shows another pool."""
+        self._turn += 1
+        waiting = [*self._node.waiting(), *self._node.waiting("second")] if self._full else []
+        soon = not waiting or any(int(tx["gas"], 16) <= LIMIT for tx in waiting)
+        if soon or self._turn % SELDOM == 0:
+            self._mine()
 
     async def stop(self) -> None:
         self._aside.stop()
+        self._node("evm_setAutomine", True)
 
     def adapter(self) -> VenueAdapter:
         return weth.adapter()
@@ -107,7 +127,7 @@ class WethHarness(Harness):
             "confirmations": CONFIRMATIONS,
             "address": ADDRESSES[account],
             "poll_ms": 50,
-            "timeout_s": TIMEOUT_S,
+            "timeout_s": TIMEOUT_S / SPEED,
         }
         found = {"key": KEYS[account]} if secrets is None else secrets
         return Context(account, config, clock=self._clock.now_ms, sleep=self._clock.sleep, secrets=found)
@@ -116,16 +136,25 @@ class WethHarness(Harness):
         return {"key": "0x" + "77" * 32}
 
     def resting(self, steps: int = 1) -> Spec:
+        self._full = self._waits
         return weth.order(steps)
 
     def crossing(self, steps: int = 1) -> Spec:
+        self._full = False
         return weth.order(steps)
 
     async def truth(self, account: str = "main") -> Sequence[TruthOrder]:
         node = self._node
-        rows = [(tx, node("eth_getTransactionReceipt", tx["hash"])) for tx in node.sent_by(account, self._base)]
-        waiting = sorted(node.waiting(account), key=lambda tx: int(tx["nonce"], 16))
-        found = [_truth(tx, receipt) for tx, receipt in [*rows, *((tx, None) for tx in waiting)]]
+        mined = node.sent_by(account, self._base)
+        rows = [(tx, node("eth_getTransactionReceipt", tx["hash"])) for tx in mined]
+        pool = {tx["hash"]: tx for tx in sorted(node.waiting(account), key=lambda tx: int(tx["nonce"], 16))}
+        found = [_truth(tx, receipt) for tx, receipt in [*rows, *((tx, None) for tx in pool.values())]]
+        known, used = {tx["hash"] for tx in mined} | set(pool), node.nonce(account)
+        met = self._met.setdefault(account, {})
+        # What waited and was replaced is in no block: only who looked at the pool in time knows of it.
+        gone = [tx for name, tx in met.items() if name not in known and int(tx["nonce"], 16) < used]
+        found += [revised(each, live=False) for tx in gone if (each := _truth(tx, None)) is not None]
+        met |= pool
         return tuple(each for each in found if each is not None)
 
     async def changes(self) -> int:
@@ -135,34 +164,49 @@ class WethHarness(Harness):
         return self._aside.ask(lambda: self._aside.proxy.counts().forwarded)
 
     async def inject(self, fault: Fault, *, times: int = 1, ms: int = 0, after: int = 0) -> None:
-        self._aside.ask(lambda: _arm(self._aside.proxy, fault, times, ms, after))
+        self._aside.ask(lambda: _arm(self._aside.proxy, self._later, fault, times, ms, after))
+
+    def _later(self, seconds: float, body: bytes) -> None:
+        """What was sent arrives; nobody hears of its answer."""
+
+        def post() -> None:
+            request = urllib.request.Request(self._node.url, body, {"Content-Type": "application/json"})
+            urllib.request.urlopen(request, timeout=30).close()
+
+        self._aside.later(seconds, post)
 
     async def clear(self) -> None:
         self._aside.ask(self._aside.proxy.clear)
 
     async def outage(self, ms: int) -> None:
-        self._aside.outage(ms / 1000)
+        self._aside.outage(ms / 1000 / SPEED)
 
     async def settle(self) -> None:
-        self._node.mine(CONFIRMATIONS + 2)
-        await self._clock.sleep(0.3)  # until a session that follows the chain has seen it
+        self._mine(CONFIRMATIONS + 2)
+        await self._clock.sleep(0.5)  # until a session that follows the chain has seen it
+
+    async def restart(self) -> None:
+        self._aside.outage(0)
+
+    async def leap(self, ms: int) -> None:
+        self._clock.leapt += ms
+        self._mine()
 
     async def skew(self, ms: int) -> None:
         self._clock.skew += ms
 
 
-def _arm(proxy: FaultProxy, fault: Fault, times: int, ms: int, after: int) -> None:
+def _arm(proxy: FaultProxy, later: Callable[[float, bytes], None], fault: Fault, times: int, ms: int, after: int) -> None:
     how: dict[str, Any] = {"times": times, "skip": after}
-    refusal = {"jsonrpc": "2.0", "id": None, "error": {"code": -32000, "message": "transaction underpriced"}}
-    later = {"Retry-After": str(math.ceil(ms / 1000))}
+    seconds = ms / 1000 / SPEED
+    wait = {"Retry-After": str(math.ceil(ms / 1000))}
     match fault:
         case Fault.REQUEST_LOST:
             proxy.drop_request(rpc=SEND, **how)
         case Fault.ANSWER_LOST:
             proxy.drop_answer(rpc=SEND, **how)
         case Fault.LATE:
-            proxy.delay(ms / 1000, rpc=SEND, **how)
-            proxy.drop_answer(rpc=SEND, **how)
+            proxy.drop_request(rpc=SEND, request_body=_caught(seconds, later, times, after), **how)
         case Fault.ERROR_AFTER:
             proxy.status(503, after_asking=True, rpc=SEND, **how)
         case Fault.UNAVAILABLE:
@@ -170,19 +214,35 @@ def _arm(proxy: FaultProxy, fault: Fault, times: int, ms: int, after: int) -> No
         case Fault.GARBLED:
             proxy.truncate(30, rpc=SEND, **how)
         case Fault.RATE_LIMIT:
-            proxy.status(429, headers=later, rpc=SEND, **how)
+            proxy.status(429, headers=wait, rpc=SEND, **how)
         case Fault.NODE_REFUSES:
-            proxy.status(200, body=json.dumps(refusal).encode(), after_asking=True, rpc=SEND, **how)
+            proxy.status(200, body=json.dumps(_REFUSAL).encode(), after_asking=True, rpc=SEND, **how)
         case Fault.SLOW:
-            proxy.delay(ms / 1000, **how)
+            proxy.delay(seconds, **how)
         case Fault.READ_FAILS:
             proxy.status(502, rpc=READ, **how)
         case Fault.READ_GARBLED:
             proxy.truncate(30, rpc=READ, **how)
         case Fault.READ_LIMITED:
-            proxy.status(429, headers=later, rpc=READ, **how)
+            proxy.status(429, headers=wait, rpc=READ, **how)
         case _:
             raise NotImplementedError(fault)
+
+
+def _caught(
+    seconds: float, later: Callable[[float, bytes], None], times: int, skip: int
+) -> Callable[[bytes], bool]:
+    """Takes every request, and has those that the fault is for arrive later."""
+    seen = 0
+
+    def take(body: bytes) -> bool:
+        nonlocal seen
+        seen += 1
+        if skip < seen <= skip + times:
+            later(seconds, body)
+        return True
+
+    return take
 
 
 def _truth(tx: dict[str, Any], receipt: dict[str, Any] | None) -> TruthOrder | None:

@@ -119,7 +119,7 @@ class Weth:
             raise InvalidOrder("amount", spec.amount, f"is above max_amount {market.amounts.max_amount:f} of {SYMBOL}")
         pays = market.quote if spec.side is Side.BUY else market.base
         support = {feature: market.capabilities.support(feature) for feature in uses}
-        return Preview(revised(spec, amount=amount, guard=None), support, (Money(pays, amount),))
+        return Preview(revised(spec, amount=amount, guard=worst and ONE), support, (Money(pays, amount),))
 
     async def place(self, key: Key, spec: Spec, prep: Prep, chain: ChainReads) -> Call:
         units = to_units("amount", spec.amount, 18)

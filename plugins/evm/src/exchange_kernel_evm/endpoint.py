@@ -48,10 +48,12 @@ class Endpoint:
         self._url = url
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
         self._id = 0
 
     async def close(self) -> None:
         """Idempotent."""
+        self._closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -107,6 +109,8 @@ class Endpoint:
         return reply.status, body, _seconds(reply.headers.get("Retry-After", ""))
 
     def _http(self) -> aiohttp.ClientSession:
+        if self._closed:  # whoever asks now would open a session that nobody closes any more
+            raise NotReached(f"{self.name}: closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, headers={"Content-Type": "application/json"})
         return self._session

@@ -65,6 +65,15 @@ class ProxyAside:
 
         self.wait(down)
 
+    def later(self, seconds: float, what: Callable[[], None]) -> None:
+        """Do something in a while, in a thread. To be called from the proxy's own loop, by a matcher for instance."""
+
+        async def done() -> None:
+            await asyncio.sleep(seconds)
+            await asyncio.to_thread(what)
+
+        self._later.append(self._loop.create_task(done()))
+
     async def _go_on(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)

@@ -12,7 +12,7 @@ CASES = {case.id: case for case in all_cases()}
 HERE = (
     *("LIFE-01", "LIFE-03", "LIFE-04", "LIFE-06", "LIFE-07", "META-01", "META-02", "META-03", "META-07"),
     *("PREC-01", "PREC-02", "PREC-03", "PREC-06", "PREC-07", "PREC-09", "IDEM-08", "IDEM-01", "IDEM-04"),
-    *("IDEM-05", "IDEM-06", "UNK-01", "UNK-07", "UNK-09", "UNK-10", "UNK-11", "CXL-03", "CHN-01", "CHN-02", "CHN-04"),
+    *("IDEM-05", "IDEM-06", "UNK-01", "UNK-07", "UNK-10", "UNK-11", "CXL-03", "CHN-01", "CHN-02", "CHN-04"),
     *("CHN-08", "FILL-03", "MOD-08", "MOD-09", "EVT-07", "EVT-08", "EVT-09", "BAD-01", "BAD-02", "BAD-05"),
 )
 

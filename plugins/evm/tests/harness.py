@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+
 from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
 from exchange_kernel.testing.faults import FaultProxy
 from exchange_kernel.value import revised
@@ -196,7 +197,9 @@ class WethHarness(Harness):
         self._clock.skew += ms
 
 
-def _arm(proxy: FaultProxy, later: Callable[[float, bytes], None], fault: Fault, times: int, ms: int, after: int) -> None:
+def _arm(
+    proxy: FaultProxy, later: Callable[[float, bytes], None], fault: Fault, times: int, ms: int, after: int
+) -> None:
     how: dict[str, Any] = {"times": times, "skip": after}
     seconds = ms / 1000 / SPEED
     wait = {"Retry-After": str(math.ceil(ms / 1000))}
@@ -229,9 +232,7 @@ def _arm(proxy: FaultProxy, later: Callable[[float, bytes], None], fault: Fault,
             raise NotImplementedError(fault)
 
 
-def _caught(
-    seconds: float, later: Callable[[float, bytes], None], times: int, skip: int
-) -> Callable[[bytes], bool]:
+def _caught(seconds: float, later: Callable[[float, bytes], None], times: int, skip: int) -> Callable[[bytes], bool]:
     """Takes every request, and has those that the fault is for arrive later."""
     seen = 0
 

@@ -291,6 +291,33 @@ def test_an_allowance_can_be_given_ahead(opened: Open) -> None:
     asyncio.run(scene())
 
 
+def test_an_order_follows_its_approval_long_before_that_is_final(opened: Open) -> None:
+    """On mainnet finality takes longer than a market order waits. Behind the approval, by its number, nothing can go
+    wrong; and the books wait for the end as ever."""
+    depth = 300
+    desk = opened("v3", confirmations=depth)
+
+    async def scene() -> None:
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(market(Side.SELL, AmountType.BASE), "a")
+
+            async def swapped() -> bool:
+                return before.swaps() == 1
+
+            await desk.until(swapped, lambda: kernel.get_order_state("a"))
+            assert before.used == 2
+            state = await kernel.get_order_state("a")
+            assert (state.status, state.filled_base) not in {(status, Decimal("0.7")) for status in FINISHED}
+            desk.mine(depth)
+            state = await desk.reaches(kernel, "a", *FINISHED)
+            assert state.status is IntentStatus.FILLED, state
+            before.judge(await record_of(platform, "a"))
+
+    asyncio.run(scene())
+
+
 def test_tether_is_reset_before_it_is_allowed_anew(opened: Open) -> None:
     """Its contract refuses to change an allowance that is not zero: reset, allow, swap, each once."""
     desk = opened("v3")

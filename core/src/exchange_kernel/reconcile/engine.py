@@ -27,7 +27,7 @@ from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.facts import gather
 from exchange_kernel.reconcile.looking import look
 from exchange_kernel.reconcile.numbers import Numbers
-from exchange_kernel.reconcile.outcome import Reported, take
+from exchange_kernel.reconcile.outcome import Reported, Stepped, take
 from exchange_kernel.reconcile.prerequisites import Prerequisites
 from exchange_kernel.reconcile.sending import Sender
 from exchange_kernel.reconcile.session import Session
@@ -118,6 +118,8 @@ class Reconciler:
                 if watch is not None and watch.looks and watch.looks[-1].key == draft.record.attempt(item.n).key:
                     watch.shown()
                 self._note_need(draft.record, item)
+            elif isinstance(item, Stepped):
+                self._prerequisites.shown(draft.record, item.report)
         draft.taken = len(items)
         return draft.taken
 

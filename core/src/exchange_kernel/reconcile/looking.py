@@ -9,8 +9,11 @@ from exchange_kernel.errors import RateLimited, Unavailable, VenueError
 from exchange_kernel.reconcile.outcome import ReadUpTo, Reported, Stepped, Unseen
 from exchange_kernel.reconcile.proof import Look, earliest_proof_ms
 from exchange_kernel.reconcile.session import Session
-from exchange_kernel.state.rows import Record
+from exchange_kernel.state.rows import Record, is_step
 from exchange_kernel.venue import Absent, Found, OrderReport, StepReport
+
+STEP_LOOK_MS = 2_000
+"""How often at least a step is looked up."""
 
 log = logging.getLogger("exchange_kernel.reconcile")
 
@@ -41,6 +44,8 @@ async def look(session: Session, record: Record, n: int) -> None:
         return
     now = session.clock.now_ms()
     watch.query_at = now + session.backoff_ms(watch.asked)
+    if is_step(intent_id):  # an order waits for it, and no stream tells
+        watch.query_at = min(watch.query_at, now + STEP_LOOK_MS)
     if isinstance(answer, Found):
         watch.shown()
         items = session.inbox.setdefault(intent_id, [])

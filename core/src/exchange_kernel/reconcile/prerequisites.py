@@ -16,7 +16,7 @@ from exchange_kernel.reconcile.steps import declared, prefix, waits_for
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.commit import DeclareStep
 from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketKind, is_step
-from exchange_kernel.venue import NeedsFirst, Spec
+from exchange_kernel.venue import NeedsFirst, Spec, StepReport
 
 SETTLING = 2.0
 """Seconds, beside the venue's read lag, for which a step that is done need not show in what the adapter reads."""
@@ -45,6 +45,7 @@ class Prerequisites:
         self._reserved_at: dict[str, int] = {}
         self._newest: dict[str, str] = {}
         self._done: dict[str, tuple[Record, float]] = {}
+        self._in_effect: set[str] = set()
         session.on_record = self._noted
 
     # ---- what is in use -----------------------------------------------------------------------------------------
@@ -114,15 +115,31 @@ class Prerequisites:
             else:
                 self._session.uses.pop(intent_id, None)
 
+    def shown(self, step: Record, report: StepReport) -> None:
+        """The venue says how a step stands. Where it has taken effect, if not for good yet, what waits for it may ask
+        again: what is in effect is the adapter's to read, and behind one another on one sequence suffices (R28)."""
+        intent_id = step.intent.intent_id
+        if not is_step(intent_id):
+            return
+        if report.state == "done" and not report.final and intent_id not in self._in_effect:
+            self._in_effect.add(intent_id)
+            self._wake(step.intent.labels["name"])
+        elif report.state != "done":
+            self._in_effect.discard(intent_id)
+
+    def _wake(self, name: str) -> None:
+        for intent_id, needs in self._waiting.items():
+            if name in needs:
+                self._session.queue.mark(intent_id, Priority.SUBMIT)
+
     def _over(self, step: Record) -> None:
+        self._in_effect.discard(step.intent.intent_id)
         name = step.intent.labels["name"]
         known = self._done.get(name)
         fresh = known is None or known[0].intent.intent_id != step.intent.intent_id
         if step.progress.status is IntentStatus.FILLED and fresh:
             self._done[name] = (step, self._session.clock.monotonic())
-        for intent_id, needs in self._waiting.items():
-            if name in needs:
-                self._session.queue.mark(intent_id, Priority.SUBMIT)
+        self._wake(name)
 
     def _of(self, record: Record) -> Needs:
         out: dict[str, Decimal] = {}
@@ -157,7 +174,7 @@ class Prerequisites:
         name, step_id = waits
         self._waiting.setdefault(record.intent.intent_id, {name: ZERO})
         step = await self._session.load(step_id)
-        if step is None or step.progress.status is IntentStatus.FILLED:
+        if step is None or step.progress.status is IntentStatus.FILLED or step_id in self._in_effect:
             return _FREE
         if step.progress.status.terminal:
             return Standing(refused=f"needs {name} first, and that was refused: {step.progress.reason}")

@@ -15,6 +15,7 @@ from eth_utils.address import to_checksum_address
 
 from exchange_kernel.base import ExchangeKernel
 from exchange_kernel.clock import SystemClock
+from exchange_kernel.errors import Unsupported
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.schema import AmountType, Side, StandardOrder, TimeInForce
 from exchange_kernel.value import revised
@@ -362,6 +363,13 @@ def test_what_keeps_a_part_of_each_transfer_is_counted_as_it_arrives(
         async with desk.platform() as platform:
             kernel = platform[ACCOUNT]
             order = StandardOrder("FEE/WETH", Side.SELL, 100, max_slippage="0.05", time_in_force="FOK")
+            told = (await kernel.dry_run(order)).warnings
+            assert [text for text in told if text.startswith("FEE keeps ")], told
+            exact = StandardOrder("FEE/WETH", Side.BUY, 100, max_slippage="0.05", time_in_force="FOK")
+            with pytest.raises(Unsupported, match="keeps"):
+                await kernel.dry_run(exact)
+            asset = await kernel.get_asset_metadata("FEE")
+            assert (asset.name, asset.decimals) == (fee, 18)
             await kernel.place_order(order, "a")
             state = await desk.reaches(kernel, "a", *FINISHED)
             record = await record_of(platform, "a")

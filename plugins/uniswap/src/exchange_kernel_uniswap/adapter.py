@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from exchange_kernel.errors import RateLimited, Unavailable
+from exchange_kernel.schema import AssetMetadata
 from exchange_kernel.venue import PriceTick, Quote, Spec
 from exchange_kernel_evm.adapter import EvmAdapter
 from exchange_kernel_evm.keys import Signer
@@ -25,6 +26,11 @@ class UniswapAdapter(EvmAdapter):
         """What all of ``spec`` would execute at in the newest block, on average. Raises Unavailable, RateLimited."""
         self._reads()
         return await self._venue.quote(self.check(spec).spec, self._ledger)
+
+    async def assets(self) -> Sequence[AssetMetadata]:
+        """What is traded, as the chain has it: the token list of the configuration, checked by open."""
+        self._reads()
+        return self._venue.assets()
 
     async def prices(self, symbols: frozenset[str]) -> AsyncIterator[PriceTick]:
         """Where the first unit of each market would trade, the pool's fee included: once per block."""

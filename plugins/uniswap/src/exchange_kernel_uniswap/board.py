@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -67,16 +67,22 @@ class View:
     inside: Mapping[tuple[str, str], tuple[int, int]]
     offers: Mapping[Interest, Offers]
     worth: Mapping[str, Fraction]
+    taxes: Mapping[str, Fraction]
 
     def gas(self, token: Token) -> GasPrice:
         """What gas costs, in smallest units of ``token`` too."""
         return GasPrice(self.base_fee, self.worth.get(token.address, Fraction(0)))
 
 
-def usable(market: Market, swap: Swap) -> tuple[Route, ...]:
+def usable(market: Market, swap: Swap, taxed: Container[str] = ()) -> tuple[Route, ...]:
     """The routes that can do exactly this swap. Asked for an amount out, v2 pairs may give a little more: no order is
-    ever executed beyond what it says, so they are left out."""
+    ever executed beyond what it says, so they are left out. Only v2 pairs take a token that keeps a part of each
+    transfer (``taxed``), and nothing promises an amount of it."""
     routes = routes_for(market, swap.side)
+    if taxed:
+        routes = tuple(
+            each for each in routes if each.version is Version.V2 or not any(token in taxed for token in each.path)
+        )
     return routes if swap.exact_in else tuple(route for route in routes if route.version is not Version.V2)
 
 
@@ -88,6 +94,7 @@ class Board:
         self._asked: dict[Interest, int] = {}
         self._view: View | None = None
         self._lock = asyncio.Lock()
+        self.taxes: Mapping[str, Fraction] = {}
         self._begun, self._head, self._block_s = 0.0, 0, 0
         at = config.setup.at
         self._to_ether = {
@@ -167,6 +174,7 @@ class Board:
             {pair: (row[0], row[1]) for pair in inside if (row := next(answers).values)},
             {interest: _offers(interest, questions, answers, moment) for interest, questions in asked},
             self._worth(rates),
+            self.taxes,
         )
 
     def _kept(self, chain: ChainReads) -> list[Interest]:
@@ -180,7 +188,7 @@ class Board:
         """Route, whether a part will do, and what is asked."""
         at, swap = self._setup.at, interest.swap
         market = self._setup.market(interest.symbol)
-        routes = usable(market, swap)
+        routes = usable(market, swap, self.taxes)
         rows = [(route, False, quote_read(at, route, swap.exact_in, swap.amount)) for route in routes]
         if interest.partial:
             for route in filter(takes_price_limit, routes):

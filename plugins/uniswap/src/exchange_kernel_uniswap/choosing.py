@@ -72,7 +72,7 @@ def choose(interest: Interest, view: View) -> Choice | None:
 async def sized(at: Deployment, market: Market, interest: Interest, view: View, chain: ChainReads) -> Choice | None:
     """The largest part that can be done along routes that take no price limit. Raises Unavailable, RateLimited."""
     swap = interest.swap
-    routes = [route for route in usable(market, swap) if not takes_price_limit(route)]
+    routes = [route for route in usable(market, swap, view.taxes) if not takes_price_limit(route)]
     ranked = sorted(routes, key=lambda route: rate_along(view.rates, route) or Fraction(0), reverse=True)
     found: Choice | None = None
     for route in ranked[:SEARCHED_ROUTES]:

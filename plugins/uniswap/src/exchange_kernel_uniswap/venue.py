@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from exchange_kernel.errors import InsufficientFunds, InvalidOrder, OrderRefused, Unavailable, Unsupported
 from exchange_kernel.orders import round_down
-from exchange_kernel.schema import AmountType, Support, SupportLevel, SymbolMetadata
+from exchange_kernel.schema import AmountType, AssetMetadata, AssetType, Support, SupportLevel, SymbolMetadata
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.schema.numbers import amount as checked
 from exchange_kernel.value import revised
@@ -35,6 +35,7 @@ from exchange_kernel_uniswap.quotes import best
 from exchange_kernel_uniswap.settings import SETTINGS, UniswapConfig
 from exchange_kernel_uniswap.spots import touch
 from exchange_kernel_uniswap.swaps import Swap, swap_of
+from exchange_kernel_uniswap.taxes import taxes_of
 
 __all__ = ["UniswapVenue"]
 
@@ -77,6 +78,7 @@ class UniswapVenue:
         refuse_other_facts(self._setup, results)
         if not self._symbols:
             self._board.begin(head.time, self._block_ms)
+            self._board.taxes = await taxes_of(self._setup, chain)
         symbols = [symbol_of(market) for market in self._setup.markets.values()]
         found = tuple(_as_offered(symbol) for symbol in symbols)
         self._symbols = {symbol.symbol_id: symbol for symbol in found}
@@ -99,10 +101,21 @@ class UniswapVenue:
         seen = preview(exact, market)
         uses = self._uses(seen, was, exact)
         swap = swap_of(exact, market.base, market.quote)
-        routes = usable(market, swap)
+        routes = usable(market, swap, self._board.taxes)
+        warnings = self._taxed(market)
         if not routes:
-            raise Unsupported(_AMEND[exact.amount_in], _EXACT_OUT)
-        return Preview(exact, uses, seen.outlay, seen.warnings, self._needs(swap, {r.version for r in routes}))
+            raise Unsupported(_AMEND[exact.amount_in], "; ".join((*warnings, _EXACT_OUT)))
+        return Preview(
+            exact, uses, seen.outlay, (*seen.warnings, *warnings), self._needs(swap, {r.version for r in routes})
+        )
+
+    def _taxed(self, market: Market) -> tuple[str, ...]:
+        taxes = self._board.taxes
+        return tuple(
+            f"{token.symbol} keeps {float(taxes[token.address]):.4%} of each transfer: only what arrives is executed"
+            for token in (market.base, market.quote)
+            if token.address in taxes
+        )
 
     def _uses(self, seen: Preview, was: Spec | None, spec: Spec) -> Mapping[str, Support]:
         names = list(seen.uses)
@@ -190,6 +203,13 @@ class UniswapVenue:
 
     def executed(self, terms: Terms, mined: Mined, address: str) -> Outcome:
         return outcome_of(terms, mined, address, self._setup.at)
+
+    def assets(self) -> list[AssetMetadata]:
+        """Every token of the list: its name is its address, its decimals are the chain's."""
+        return [
+            AssetMetadata(name, AssetType.SPOT, "" if token.native else token.address, token.decimals)
+            for name, token in self._setup.tokens.items()
+        ]
 
     # prices -----------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 from msgspec import structs
 
-from exchange_kernel.schema import canonical
+from exchange_kernel.schema.numbers import plain
 from exchange_kernel.value import Value
 
 __all__ = [
@@ -78,7 +78,7 @@ class Event(Value, frozen=True, kw_only=True):
         """The payload, JSON-able: money as plain text."""
         names, values = _payload(type(self))
         return {
-            name: canonical(value) if type(value) is Decimal else value
+            name: plain(value) if type(value) is Decimal else value
             for name, value in zip(names, values(self), strict=True)
             if value is not None
         }

@@ -31,7 +31,8 @@ class Standing(NamedTuple):
     refused: str = ""
 
 
-_FREE = Standing()
+FREE = Standing()
+"""It may be prepared."""
 
 
 class Prerequisites:
@@ -153,12 +154,12 @@ class Prerequisites:
         """May this order be prepared (again)? Raises StoreUnavailable."""
         waits = waits_for(record)
         if waits is None:
-            return _FREE
+            return FREE
         name, step_id = waits
         self._waiting.setdefault(record.intent.intent_id, {name: ZERO})
         step = await self._session.load(step_id)
         if step is None or step.progress.status is IntentStatus.FILLED:
-            return _FREE
+            return FREE
         if step.progress.status.terminal:
             return Standing(refused=f"needs {name} first, and that was refused: {step.progress.reason}")
         return Standing(waits=f"needs {name} first")

@@ -15,6 +15,7 @@ from exchange_kernel.errors import AccountHalted, LimitExceeded, StaleWrite
 from exchange_kernel.events import Event, OrderRecorded, PositionClosed, PositionModified, PositionOpened
 from exchange_kernel.models import ZERO, Desired, Limits, OrderIntent
 from exchange_kernel.schema import Side, canonical
+from exchange_kernel.schema.numbers import plain
 from exchange_kernel.state.ops import CreateIntents, NewIntent, refuse_halted, same_account
 from exchange_kernel.state.rows import AccountRow, Attempt, FillRow, PositionRow, Progress, Record, is_step
 from exchange_kernel.state.unit import Head, Needs, Unit, compact, storable
@@ -311,6 +312,7 @@ def _changed(
     for name, value, was in zip(names, values, values if old is None else read(old), strict=True):
         if old is None or (value is not was and value != was):
             if type(value) is Decimal:
-                value = canonical(value)
-            out[name] = storable(value) if isinstance(value, str) else value
+                out[name] = plain(value)
+            else:
+                out[name] = storable(value) if isinstance(value, str) else value
     return out

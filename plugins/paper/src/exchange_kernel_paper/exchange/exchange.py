@@ -72,7 +72,7 @@ class Exchange:
             clock,
             self.faults,
             lambda: self.now,
-            lambda symbol: self.book(symbol).top(),
+            lambda symbol: self.engine.books[symbol].top(),
             heartbeat_ms=self.settings.heartbeat_ms,
             queue_size=self.settings.queue_size,
         )

@@ -98,16 +98,17 @@ class Prerequisites:
 
     def _noted(self, record: Record) -> None:
         intent_id = record.intent.intent_id
-        if record.intent.version > self._reserved_at.get(intent_id, 0):
+        if self._reserved_at and record.intent.version > self._reserved_at.get(intent_id, 0):
             self._reserved.pop(intent_id, None)
             self._reserved_at.pop(intent_id, None)
         over = record.progress.status.terminal
-        if over:
+        if over and self._waiting:
             self._waiting.pop(intent_id, None)
-        if over and is_step(intent_id):
-            self._over(record)
-        elif is_step(intent_id):
-            self._newest[record.intent.labels["name"]] = intent_id
+        if is_step(intent_id):
+            if over:
+                self._over(record)
+            else:
+                self._newest[record.intent.labels["name"]] = intent_id
         if self._session.uses is not None:
             needs = self._of(record)
             if needs:

@@ -25,6 +25,8 @@ class Statements:
         made = self._all()
         # Many rows by one statement cost half as much as by one each. PostgreSQL's driver sends them together anyway.
         self.bulk = {} if postgres else {text: _bulk(text) for text in made.values() if text.startswith("INSERT")}
+        # A list of one, as most are, needs no list: SQLite takes three times as long to make a table of it.
+        self._single = {} if postgres else _of_many("", "", "= ?")
         self.__dict__.update({name: text.replace("?", "%s") if postgres else text for name, text in made.items()})
 
     def __getattr__(self, name: str) -> str:
@@ -36,6 +38,12 @@ class Statements:
     def many(self, values: Sequence[str]) -> Any:
         """A list as one parameter: the text stays the same for any length, so it is parsed once."""
         return list(values) if self._postgres else compact(values)
+
+    def among(self, name: str, values: Sequence[str]) -> tuple[str, Any]:
+        """The statement of this name for these values, and the parameter that holds them."""
+        if len(values) == 1 and self._single:
+            return self._single[name], values[0]
+        return getattr(self, name), self.many(values)
 
     def _all(self) -> dict[str, str]:
         postgres = self._postgres

@@ -41,12 +41,14 @@ def load(backend: Backend, sql: Statements, cursor: Cursor, needs: Needs) -> Loa
     store = _one(cursor, sql.store_lock) if needs.store else None
     leases: list[Row] = []
     if needs.leases:
-        cursor.execute(sql.leases_lock if needs.takes else sql.leases_share, (sql.many(needs.leases),))
+        text, among = sql.among("leases_lock" if needs.takes else "leases_share", needs.leases)
+        cursor.execute(text, (among,))
         leases = cursor.fetchall()
     wanted = {*needs.accounts, *(account for account, _ in needs.intents), *(a for a, _ in needs.positions)}
     accounts: list[Row] = []
     if wanted:
-        cursor.execute(sql.accounts_lock, (sql.many(sorted(wanted)),))
+        text, among = sql.among("accounts_lock", sorted(wanted))
+        cursor.execute(text, (among,))
         accounts = cursor.fetchall()
     row = store or _one(cursor, sql.store)
     unit = Unit(now=backend.now(cursor), store=c.read_store(row))
@@ -56,7 +58,8 @@ def load(backend: Backend, sql: Statements, cursor: Cursor, needs: Needs) -> Loa
     for account, intent_id in needs.intents:
         intents[account].append(intent_id)
     for account, ids in intents.items():
-        cursor.execute(sql.heads, (account, sql.many(ids)))
+        text, among = sql.among("heads", ids)
+        cursor.execute(text, (account, among))
         for row in cursor.fetchall():
             unit.intents[(account, row[0])] = c.read_head(row)
     for key in needs.positions:

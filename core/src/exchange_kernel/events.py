@@ -6,12 +6,14 @@ remembers the last ``seq`` it handled can resume after it and sees each event on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from msgspec import structs
 
-from exchange_kernel.schema import canonical
+from exchange_kernel.schema.numbers import plain
 from exchange_kernel.value import Value
 
 __all__ = [
@@ -75,12 +77,12 @@ class Event(Value, frozen=True, kw_only=True):
 
     def body(self) -> dict[str, Any]:
         """The payload, JSON-able: money as plain text."""
-        out: dict[str, Any] = {}
-        for name in _payload(type(self)):
-            value = getattr(self, name)
-            if value is not None:
-                out[name] = canonical(value) if isinstance(value, Decimal) else value
-        return out
+        names, values = _payload(type(self))
+        return {
+            name: plain(value) if type(value) is Decimal else value
+            for name, value in zip(names, values(self), strict=True)
+            if value is not None
+        }
 
     def numbered(self, seq: int, at: int) -> Self:
         """This event with its place in the account's log, at the database's time."""
@@ -89,16 +91,28 @@ class Event(Value, frozen=True, kw_only=True):
         return self
 
 
-_PAYLOADS: dict[type[Event], tuple[str, ...]] = {}
+_Payload = tuple[tuple[str, ...], Callable[[Event], tuple[Any, ...]]]
+_PAYLOADS: dict[type[Event], _Payload] = {}
 _HEADER = frozenset(("account", "at", "intent_id", "actor", "reason", "seq"))
 _MONEY: dict[type[Event], frozenset[str]] = {}
 
 
-def _payload(cls: type[Event]) -> tuple[str, ...]:
-    names = _PAYLOADS.get(cls)
-    if names is None:
-        names = _PAYLOADS[cls] = tuple(name for name in cls.__struct_fields__ if name not in _HEADER)
-    return names
+def _payload(cls: type[Event]) -> _Payload:
+    """Names of what a kind carries beside the header, and what reads them all at once."""
+    found = _PAYLOADS.get(cls)
+    if found is None:
+        names = tuple(name for name in cls.__struct_fields__ if name not in _HEADER)
+        one = len(names) == 1
+        found = _PAYLOADS[cls] = names, _one(names[0]) if one else attrgetter(*names) if names else _nothing
+    return found
+
+
+def _nothing(_: Event) -> tuple[Any, ...]:
+    return ()
+
+
+def _one(name: str) -> Callable[[Event], tuple[Any, ...]]:
+    return lambda event: (getattr(event, name),)
 
 
 def decode(kind: str, header: dict[str, Any], body: dict[str, Any]) -> Event:

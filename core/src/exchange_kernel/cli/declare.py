@@ -15,7 +15,7 @@ from exchange_kernel.config import AccountConfig, Config
 from exchange_kernel.errors import AdmissionDenied, ConfigError, InvalidOrder, UnknownIntent, UnknownSymbol
 from exchange_kernel.models import OrderIntent
 from exchange_kernel.orders.admission import Admission, AdmissionRequest
-from exchange_kernel.orders.names import check_id, check_labels
+from exchange_kernel.orders.names import check_id, check_labels, new_id
 from exchange_kernel.orders.validate import suggest, to_spec, validate
 from exchange_kernel.plugins import Policy, load
 from exchange_kernel.plugins.background import Imports
@@ -149,7 +149,7 @@ async def place(
     now = desk.clock.now_ms()
     new, chosen = [], []
     for order, name in zip(orders, names, strict=True):
-        intent_id = fresh.new(12).hex() if name is None else name
+        intent_id = new_id(now, fresh.new(12)) if name is None else name
         check_id("intent_id", intent_id)
         chosen.append(intent_id)
         try:

@@ -11,7 +11,7 @@ from exchange_kernel.kernel.account import Account
 from exchange_kernel.kernel.checking import check_order, find_symbol, submit_deadline
 from exchange_kernel.models import OrderIntent, OrderState
 from exchange_kernel.orders.admission import AdmissionRequest
-from exchange_kernel.orders.names import check_accountable, check_id, check_labels
+from exchange_kernel.orders.names import check_accountable, check_id, check_labels, new_id
 from exchange_kernel.orders.validate import emulated_features
 from exchange_kernel.reconcile.outcome import Resolved
 from exchange_kernel.reconcile.queue import Priority
@@ -63,7 +63,7 @@ class Commands(Account):
         session = self._running()
         tags = check_labels(labels)
         now = self._clock.now_ms()
-        names = [self._ids.new(12).hex() for _ in orders] if intent_ids is None else list(intent_ids)
+        names = [new_id(now, self._ids.new(12)) for _ in orders] if intent_ids is None else list(intent_ids)
         new: list[NewIntent] = []
         for order, name in zip(orders, names, strict=True):
             check_id("intent_id", name)

@@ -39,12 +39,20 @@ def _round_up(value: Decimal, step: Decimal) -> Decimal:
 
 def amount_neighbours(amount: Decimal, step: Decimal) -> Neighbours:
     """The nearest positive multiples of ``step``."""
-    return Neighbours(round_down(amount, step) or None, _round_up(amount, step))
+    rest = EXACT.remainder(amount, step)
+    if not rest:
+        return Neighbours(amount or None, amount)
+    low = EXACT.subtract(amount, rest)
+    return Neighbours(low or None, EXACT.add(low, step))
 
 
 def price_neighbours(price: Decimal, prices: PriceConstraints) -> Neighbours:
     """The nearest prices this market takes, its lowest and highest price included. Prices are quote per base."""
     least, most = prices.min_price, prices.max_price
+    inside = (least is None or price >= least) and (most is None or price <= most)
+    tick = prices.tick if inside and price and prices.spacing is TickSpacing.FIXED else None
+    if tick is not None and not EXACT.remainder(price, tick):
+        return Neighbours(price, price)
     below = _price_down(price if most is None else min(price, most), prices)
     above = _price_up(price if least is None else max(price, least), prices)
     if below is not None and least is not None and below < least:

@@ -7,10 +7,18 @@ from collections.abc import Mapping
 
 from exchange_kernel.errors import FieldError, InvalidOrder
 
-__all__ = ["check_accountable", "check_id", "check_labels"]
+__all__ = ["check_accountable", "check_id", "check_labels", "new_id"]
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}", re.ASCII)
+
+
+def new_id(now: int, fresh: bytes) -> str:
+    """An intent id: the time (ms UTC), and ``fresh`` randomness, which alone makes it unique.
+
+    With the time in front, what is written together stands together in a database, however much it holds.
+    """
+    return f"{now:011x}{fresh.hex()}"
 
 
 def check_id(field: str, value: object, error: type[FieldError] = InvalidOrder) -> None:

@@ -23,10 +23,12 @@ def watched(order: StandardOrder, capabilities: MarketCapabilities) -> bool:
 
 def needs_watching(order: StandardOrder, capabilities: MarketCapabilities) -> bool:
     """Is this a limit order that rests, on a venue where it cannot, not even with the kernel's timer to end it?"""
+    if capabilities.offers("gtc"):
+        return False
     tif = order.time_in_force
     if order.is_market or order.conditional_trigger is not None or tif not in _RESTS:
         return False
-    return not capabilities.offers("gtc") and not capabilities.offers(tif.lower())
+    return not capabilities.offers(tif.lower())
 
 
 def unwatchable(order: StandardOrder, capabilities: MarketCapabilities) -> str:

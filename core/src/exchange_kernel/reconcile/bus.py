@@ -45,7 +45,8 @@ class Bus:
 
     def publish(self, events: Sequence[Event]) -> None:
         """The store's listener: called in commit order."""
-        mine = [event for event in events if event.account == self._account]
+        account = self._account
+        mine = [event for event in events if event.account == account]
         if not mine:
             return
         self._recent.extend(mine)
@@ -84,7 +85,7 @@ class Bus:
                     cursor = event.seq
                     try:
                         result = handler(event)
-                        if inspect.isawaitable(result):
+                        if result is not None and inspect.isawaitable(result):
                             await result
                     except asyncio.CancelledError:
                         raise

@@ -74,6 +74,8 @@ def expired(record: Record, facts: Facts) -> bool:
 
 def held(record: Record) -> str:
     """Why this intent is held after a loss of commits until somebody asks for it again, or ""."""
+    if not record.progress.conditions:
+        return ""
     marked = f"generation {record.intent.generation}"
     return next((c.message for c in record.progress.conditions if c.type == "Held" and c.reason == marked), "")
 
@@ -87,6 +89,8 @@ def single_shot(record: Record) -> bool:
 def remaining(record: Record, without: int = 0) -> Decimal:
     """What attempts other than ``without`` have left to execute, in the order's unit (R25: totals include fills)."""
     order = record.intent.order
+    if not record.attempts:
+        return order.amount
     return EXACT.subtract(order.amount, record.executed(order.amount_type, without=without))
 
 

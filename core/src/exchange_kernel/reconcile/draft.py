@@ -47,8 +47,8 @@ class Draft:
     def put_fill(self, fill: FillRow) -> None:
         """Add or replace a booked fill."""
         fills = self.record.fills
-        if any(f.id == fill.id for f in fills):
-            fills = tuple(fill if f.id == fill.id else f for f in fills)
+        if fill.id in [known.id for known in fills]:
+            fills = tuple([fill if known.id == fill.id else known for known in fills])
         else:
             fills = (*fills, fill)
         self.record = revised(self.record, fills=fills)
@@ -56,8 +56,9 @@ class Draft:
     def progress(self, **changes: Any) -> None:
         """Change reconciler columns; no change, no write."""
         old = self.record.progress
-        if any(getattr(old, name) != value for name, value in changes.items()):
-            self.record = revised(self.record, progress=revised(old, **changes))
+        new = revised(old, **changes)
+        if new != old:
+            self.record = revised(self.record, progress=new)
 
     def condition(self, new: Condition) -> None:
         """Set a condition of a type; its time moves only when its reason changes."""
@@ -70,7 +71,7 @@ class Draft:
     def clear_condition(self, kind: str) -> None:
         """Remove a condition type."""
         old = self.record.progress
-        if any(c.type == kind for c in old.conditions):
+        if old.conditions and any(c.type == kind for c in old.conditions):
             self.set_progress(revised(old, conditions=tuple(c for c in old.conditions if c.type != kind)))
 
     def set_progress(self, progress: Progress) -> None:
@@ -92,6 +93,6 @@ class Draft:
 
     def settle_tickets(self, n: int) -> None:
         """The attempt is over: no ticket of it can take effect any more."""
-        for row in self.record.tickets_of(n):
-            if row.state.open:
+        for row in self.record.tickets:
+            if row.attempt == n and row.state.open:
                 self.put_ticket(revised(row, state=TicketState.SETTLED))

@@ -28,12 +28,12 @@ from exchange_kernel.reconcile.facts import gather
 from exchange_kernel.reconcile.looking import look
 from exchange_kernel.reconcile.numbers import Numbers
 from exchange_kernel.reconcile.outcome import Reported, Stepped, take
-from exchange_kernel.reconcile.prerequisites import Prerequisites
+from exchange_kernel.reconcile.prerequisites import FREE, Prerequisites
 from exchange_kernel.reconcile.sending import Sender
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.steps import decide_step
 from exchange_kernel.reconcile.target import price_of
-from exchange_kernel.reconcile.watching import price_met
+from exchange_kernel.reconcile.watching import keeps, price_met, unwatch
 from exchange_kernel.state.rows import Record, is_step
 
 MAX_STEPS = 24
@@ -75,9 +75,15 @@ class Reconciler:
         for _ in range(MAX_STEPS):
             draft.now = session.clock.now_ms()
             consumed = self._take_inbox(intent_id, draft)
-            standing = await self._prerequisites.standing(draft.record)
-            facts = gather(session, draft.record, standing, await price_met(session, draft.record))
-            if facts.met is not None and not draft.record.progress.status.terminal:
+            record = draft.record
+            if record.progress.status.terminal and record.revived is None:
+                unwatch(session, record)
+                return await self._rest(draft, Wait(None), consumed)
+            # Both are asked for only where there may be something to say: most orders wait for nothing.
+            standing = await self._prerequisites.standing(record) if record.progress.conditions else FREE
+            met = await price_met(session, record) if keeps(session, record) else None
+            facts = gather(session, record, standing, met)
+            if met is not None and not record.progress.status.terminal:
                 draft.condition(EMULATED)
             decision = (decide_step if is_step(intent_id) else decide)(draft.record, facts)
             if apply(draft, decision):

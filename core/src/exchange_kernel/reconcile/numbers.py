@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from exchange_kernel.state.stores import IntentStateStore
 from exchange_kernel.venue import Scope, Slot, Ticket
@@ -42,6 +42,21 @@ class Turn:
             self._free[slot.scope] = max(self._free[slot.scope], slot.number + 1)
 
 
+class _Free(AbstractAsyncContextManager[Turn]):
+    """A turn where there are no numbers to take."""
+
+    __slots__ = ("_turn",)
+
+    def __init__(self, free: dict[str, int]) -> None:
+        self._turn = Turn(free)
+
+    async def __aenter__(self) -> Turn:
+        return self._turn
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
 class Numbers:
     """The sequencer of one account."""
 
@@ -56,12 +71,12 @@ class Numbers:
         """The account's sequences."""
         return tuple(self._scopes.values())
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
+    def turn(self) -> AbstractAsyncContextManager[Turn]:
         """One command's turn. Without scopes, turns don't wait for one another."""
-        if not self._scopes:
-            yield Turn(self._free)
-            return
+        return self._next() if self._scopes else _Free(self._free)
+
+    @asynccontextmanager
+    async def _next(self) -> AsyncIterator[Turn]:
         async with self._lock:
             if not self._free:
                 await self._read()

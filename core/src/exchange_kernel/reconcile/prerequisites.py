@@ -31,7 +31,8 @@ class Standing(NamedTuple):
     refused: str = ""
 
 
-_FREE = Standing()
+FREE = Standing()
+"""It may be prepared."""
 
 
 class Prerequisites:
@@ -98,16 +99,17 @@ class Prerequisites:
 
     def _noted(self, record: Record) -> None:
         intent_id = record.intent.intent_id
-        if record.intent.version > self._reserved_at.get(intent_id, 0):
+        if self._reserved_at and record.intent.version > self._reserved_at.get(intent_id, 0):
             self._reserved.pop(intent_id, None)
             self._reserved_at.pop(intent_id, None)
         over = record.progress.status.terminal
-        if over:
+        if over and self._waiting:
             self._waiting.pop(intent_id, None)
-        if over and is_step(intent_id):
-            self._over(record)
-        elif is_step(intent_id):
-            self._newest[record.intent.labels["name"]] = intent_id
+        if is_step(intent_id):
+            if over:
+                self._over(record)
+            else:
+                self._newest[record.intent.labels["name"]] = intent_id
         if self._session.uses is not None:
             needs = self._of(record)
             if needs:
@@ -170,12 +172,12 @@ class Prerequisites:
         """May this order be prepared (again)? Raises StoreUnavailable."""
         waits = waits_for(record)
         if waits is None:
-            return _FREE
+            return FREE
         name, step_id = waits
         self._waiting.setdefault(record.intent.intent_id, {name: ZERO})
         step = await self._session.load(step_id)
         if step is None or step.progress.status is IntentStatus.FILLED or step_id in self._in_effect:
-            return _FREE
+            return FREE
         if step.progress.status.terminal:
             return Standing(refused=f"needs {name} first, and that was refused: {step.progress.reason}")
         return Standing(waits=f"needs {name} first")

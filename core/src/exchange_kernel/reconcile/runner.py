@@ -54,7 +54,7 @@ class Runner:
         self.components: dict[str, Component] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._handlers: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(session.settings.concurrency)
+        self._room = asyncio.Event()
         self._idle = asyncio.Condition()
         self._idle_wanted = 0
         self._snapshots = 0
@@ -144,6 +144,10 @@ class Runner:
             failures += 1
             await self.session.clock.sleep(self.session.backoff_ms(failures) / 1000)
 
+    def _well(self, name: str) -> bool:
+        component = self.components.get(name)
+        return component is not None and component.healthy and not component.reason
+
     async def _health(self, name: str, healthy: bool, reason: str = "") -> None:
         session = self.session
         component = self.components.setdefault(name, Component())
@@ -175,17 +179,20 @@ class Runner:
         session = self.session
         await self._health("workers", True)
         while True:
-            await self._slots.acquire()
-            self._slots.release()
-            keys = await session.queue.claim(max(1, self._free()))
-            for key in keys:
-                await self._slots.acquire()
+            # Nobody else begins handlers, so what is free now is free when the keys have come.
+            free = session.settings.concurrency - len(self._handlers)
+            if free <= 0:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            for key in await session.queue.claim(free):
                 task = asyncio.create_task(self._handle(key))
                 self._handlers.add(task)
-                task.add_done_callback(self._handlers.discard)
+                task.add_done_callback(self._handled)
 
-    def _free(self) -> int:
-        return self.session.settings.concurrency - len(self._handlers)
+    def _handled(self, task: asyncio.Task[None]) -> None:
+        self._handlers.discard(task)
+        self._room.set()
 
     async def _handle(self, intent_id: str) -> None:
         session = self.session
@@ -206,7 +213,6 @@ class Runner:
             if intent_id in session.inbox and again is None:
                 again = 0.0
             session.queue.done(intent_id, again)
-            self._slots.release()
             if self._idle_wanted:
                 async with self._idle:
                     self._idle.notify_all()
@@ -214,7 +220,8 @@ class Runner:
     async def _stream(self) -> None:
         session = self.session
         async for event in session.adapter.events(None):
-            await self._health("stream", True)
+            if not self._well("stream"):
+                await self._health("stream", True)
             await self.intake.event(event)
             if self.intake.snapshot_wanted:
                 self.intake.snapshot_wanted = False

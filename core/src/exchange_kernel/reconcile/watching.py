@@ -17,14 +17,28 @@ from exchange_kernel.venue import Prices, Quotes
 log = logging.getLogger("exchange_kernel.reconcile")
 
 
+def keeps(session: Session, record: Record) -> bool:
+    """Is this an order that the kernel keeps itself?"""
+    order = record.intent.order
+    symbol = session.markets.get(order.symbol_id)
+    return symbol is not None and watched(order, symbol.capabilities) and not is_step(record.intent.intent_id)
+
+
+def unwatch(session: Session, record: Record) -> None:
+    """The order is over: no price wakes it any more."""
+    waiting = session.watched.get(record.intent.order.symbol_id)
+    if waiting:
+        waiting.discard(record.intent.intent_id)
+
+
 async def price_met(session: Session, record: Record) -> bool | None:
     """Can what is left of this order be taken now, within its limit? None: the kernel does not watch for it.
 
     A price stream decides when it is worth asking; where the venue gives quotes, a quote for what is left decides.
     """
     intent = record.intent
-    order, symbol = intent.order, session.markets.get(intent.order.symbol_id)
-    if symbol is None or is_step(intent.intent_id) or not watched(order, symbol.capabilities):
+    order = intent.order
+    if not keeps(session, record):
         return None
     waiting = session.watched.setdefault(order.symbol_id, set())
     if record.progress.status.terminal or record.live is not None:

@@ -145,7 +145,10 @@ class MarketCapabilities:
 
     def offers(self, feature: str) -> bool:
         """True when the venue offers the feature, natively or in part."""
-        return self.support(feature).level is not SupportLevel.UNSUPPORTED
+        answer = self.features.get(feature)
+        if answer is None:
+            raise _unknown(feature)
+        return answer.level is not SupportLevel.UNSUPPORTED
 
     @property
     def amount_types(self) -> frozenset[AmountType]:

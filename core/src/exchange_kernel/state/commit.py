@@ -6,13 +6,16 @@ and RECOVERING for every ticket that could create an order (R4), and the databas
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import ROUND_DOWN, Context, Decimal
+from operator import attrgetter
 from typing import Any
 
 from exchange_kernel.errors import AccountHalted, LimitExceeded, StaleWrite
 from exchange_kernel.events import Event, OrderRecorded, PositionClosed, PositionModified, PositionOpened
 from exchange_kernel.models import ZERO, Desired, Limits, OrderIntent
 from exchange_kernel.schema import Side, canonical
+from exchange_kernel.schema.numbers import plain
 from exchange_kernel.state.ops import CreateIntents, NewIntent, refuse_halted, same_account
 from exchange_kernel.state.rows import AccountRow, Attempt, FillRow, PositionRow, Progress, Record, is_step
 from exchange_kernel.state.unit import Head, Needs, Unit, compact, storable
@@ -70,28 +73,33 @@ class Change(Value, frozen=True):
         for index, attempt in enumerate(after.attempts):
             if index >= known:
                 writes.attempts_new.append((account, intent_id, attempt))
-                writes.ids.extend((account, intent_id, attempt.n, vid) for vid in attempt.ids if vid.kind != "client")
+                writes.ids += [(account, intent_id, attempt.n, vid) for vid in attempt.ids if vid.kind != "client"]
             elif attempt is not before.attempts[index]:
                 writes.attempts.append((account, intent_id, attempt))
                 old = before.attempts[index].ids
                 if attempt.ids is not old:
-                    writes.ids.extend(
+                    writes.ids += [
                         (account, intent_id, attempt.n, vid)
                         for vid in attempt.ids
                         if vid not in old and vid.kind != "client"
-                    )
+                    ]
         had = len(before.tickets)
         for index, row in enumerate(after.tickets):
             if index >= had:
                 writes.tickets_new.append((account, intent_id, row))
             elif row is not before.tickets[index]:
                 writes.tickets.append((account, intent_id, row))
-        writes.slots.extend((account, intent_id, n, slot) for n, slot in self.slots)
+        if self.slots:
+            writes.slots += [(account, intent_id, n, slot) for n, slot in self.slots]
         moved = self._book(unit)
         events = self.events
-        if patch and not any(event.intent_id == intent_id for event in events):
+        # The patch goes with the last event of this intent.
+        carrier = len(events) - 1
+        while carrier >= 0 and events[carrier].intent_id != intent_id:
+            carrier -= 1
+        if patch and carrier < 0:
             events = (*events, OrderRecorded(account=account, at=unit.now, intent_id=intent_id, what="state"))
-        carrier = max((i for i, event in enumerate(events) if event.intent_id == intent_id), default=-1)
+            carrier = len(events) - 1
         for index, event in enumerate(events):
             unit.emit(event, patch if index == carrier else "")
         for event in moved:
@@ -273,17 +281,19 @@ ATTEMPT_PATCH = (
     "applied",
 )
 
+_progress_values, _attempt_values = attrgetter(*PROGRESS_PATCH), attrgetter(*ATTEMPT_PATCH)
+
 
 def _patch(before: Record, after: Record) -> str:
     out: dict[str, Any] = {}
     if after.progress is not before.progress:
-        out.update(_changed(PROGRESS_PATCH, before.progress, after.progress))
+        out.update(_changed(PROGRESS_PATCH, _progress_values, before.progress, after.progress))
     attempts: dict[str, Any] = {}
     known = len(before.attempts)
     for index, attempt in enumerate(after.attempts):
         old = before.attempts[index] if index < known else None
         if attempt is not old:
-            changed = _changed(ATTEMPT_PATCH, old, attempt)
+            changed = _changed(ATTEMPT_PATCH, _attempt_values, old, attempt)
             if changed:
                 attempts[str(attempt.n)] = changed
     if attempts:
@@ -291,12 +301,18 @@ def _patch(before: Record, after: Record) -> str:
     return compact(out) if out else ""
 
 
-def _changed(names: tuple[str, ...], old: Progress | Attempt | None, new: Progress | Attempt) -> dict[str, Any]:
+def _changed(
+    names: tuple[str, ...],
+    read: Callable[[Any], tuple[Any, ...]],
+    old: Progress | Attempt | None,
+    new: Progress | Attempt,
+) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for name in names:
-        value = getattr(new, name)
-        if old is None or value != getattr(old, name):
-            if isinstance(value, Decimal):
-                value = canonical(value)
-            out[name] = storable(value) if isinstance(value, str) else value
+    values = read(new)
+    for name, value, was in zip(names, values, values if old is None else read(old), strict=True):
+        if old is None or (value is not was and value != was):
+            if type(value) is Decimal:
+                out[name] = plain(value)
+            else:
+                out[name] = storable(value) if isinstance(value, str) else value
     return out

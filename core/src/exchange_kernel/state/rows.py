@@ -195,7 +195,10 @@ class Record(Value, frozen=True):
     @property
     def revived(self) -> Attempt | None:
         """An attempt that should be over and is alive at the venue."""
-        return next((a for a in self.attempts if a.state is AttemptState.REVIVED), None)
+        for attempt in self.attempts:
+            if attempt.state is AttemptState.REVIVED:
+                return attempt
+        return None
 
     def attempt(self, n: int) -> Attempt:
         """Attempt number ``n`` (from 1)."""
@@ -203,7 +206,7 @@ class Record(Value, frozen=True):
 
     def tickets_of(self, n: int) -> tuple[TicketRow, ...]:
         """The tickets of attempt ``n``, oldest first."""
-        return tuple(t for t in self.tickets if t.attempt == n)
+        return tuple([t for t in self.tickets if t.attempt == n])
 
     def ref(self, attempt: Attempt) -> Ref:
         """What an adapter is told about an attempt."""
@@ -235,12 +238,11 @@ class Record(Value, frozen=True):
 
     def with_ticket(self, row: TicketRow) -> Record:
         """This record with one ticket added or replaced."""
-        rest = tuple(t for t in self.tickets if (t.attempt, t.seq) != (row.attempt, row.seq))
-        return revised(self, tickets=(*rest, row) if len(rest) == len(self.tickets) else _swap(self.tickets, row))
-
-
-def _swap(rows: tuple[TicketRow, ...], new: TicketRow) -> tuple[TicketRow, ...]:
-    return tuple(new if (t.attempt, t.seq) == (new.attempt, new.seq) else t for t in rows)
+        rows = self.tickets
+        for index, known in enumerate(rows):
+            if known.attempt == row.attempt and known.seq == row.seq:
+                return revised(self, tickets=(*rows[:index], row, *rows[index + 1 :]))
+        return revised(self, tickets=(*rows, row))
 
 
 class AccountRow(Row):

@@ -7,11 +7,11 @@ leaves the others of the same group commit untouched (R31).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
+from hashlib import sha256
 from typing import Any, Protocol
 
 import msgspec
@@ -31,7 +31,7 @@ from exchange_kernel.state.rows import (
     StoreRow,
     TicketRow,
 )
-from exchange_kernel.value import Row, Value, revised
+from exchange_kernel.value import Row, Value
 from exchange_kernel.venue import Slot, VenueId
 
 IntentKey = tuple[str, str]
@@ -141,25 +141,15 @@ class Unit:
     def emit(self, event: Event, patch: str = "") -> None:
         """Append an event to its account's log: numbered, timed by the database's clock, and chained under
         the account row's lock (R39)."""
-        row = self.account(event.account)
-        stored = EventRow(
-            event.account,
-            row.event_seq + 1,
-            self.now,
-            event.kind,
-            event.intent_id,
-            storable(event.actor),
-            storable(event.reason),
-            compact(event.body()),
-            patch,
-            "",
-        )
-        digest = chain(row.event_hash, stored)
-        stored = revised(stored, hash=digest)
-        event.numbered(stored.seq, self.now)
-        row.event_seq, row.event_hash = stored.seq, digest
-        self.dirty_accounts.add(event.account)
-        self.writes.events.append(stored)
+        account, intent_id, kind, now = event.account, event.intent_id, type(event).__name__, self.now
+        row = self.account(account)
+        seq, actor, reason = row.event_seq + 1, storable(event.actor), storable(event.reason)
+        text = compact(event.body())
+        digest = _link(row.event_hash, account, seq, now, kind, intent_id, actor, reason, text, patch)
+        event.numbered(seq, now)
+        row.event_seq, row.event_hash = seq, digest
+        self.dirty_accounts.add(account)
+        self.writes.events.append(EventRow(account, seq, now, kind, intent_id, actor, reason, text, patch, digest))
         self.emitted.append(event)
 
     def reserve(self, account: str, head: Head, reserved: Decimal) -> None:
@@ -186,12 +176,37 @@ def chain(previous: str, event: EventRow) -> str:
 
     Lengths go in too: otherwise text could be moved from one column to the next.
     """
-    actor, reason, body = event.actor, event.reason, event.body
-    text = (
-        f"{previous}\x1f{event.account}\x1f{event.seq}\x1f{event.at}\x1f{event.kind}\x1f{event.intent_id or ''}\x1f"
-        f"{len(actor)}\x1f{len(reason)}\x1f{len(body)}\x1f{actor}{reason}{body}{event.patch}"
+    return _link(
+        previous,
+        event.account,
+        event.seq,
+        event.at,
+        event.kind,
+        event.intent_id,
+        event.actor,
+        event.reason,
+        event.body,
+        event.patch,
     )
-    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _link(
+    previous: str,
+    account: str,
+    seq: int,
+    at: int,
+    kind: str,
+    intent_id: str | None,
+    actor: str,
+    reason: str,
+    body: str,
+    patch: str,
+) -> str:
+    text = (
+        f"{previous}\x1f{account}\x1f{seq}\x1f{at}\x1f{kind}\x1f{intent_id or ''}\x1f"
+        f"{len(actor)}\x1f{len(reason)}\x1f{len(body)}\x1f{actor}{reason}{body}{patch}"
+    )
+    return sha256(text.encode()).hexdigest()
 
 
 def storable(text: str) -> str:

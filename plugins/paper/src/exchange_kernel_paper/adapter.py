@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from exchange_kernel.errors import (
     NotRunning,
     NotSent,
@@ -52,7 +54,7 @@ from exchange_kernel.venue import (
 )
 from exchange_kernel_paper import checks
 from exchange_kernel_paper.config import DEFAULT_SECRET, PaperConfig
-from exchange_kernel_paper.exchange import decode
+from exchange_kernel_paper.exchange import decode, reader
 from exchange_kernel_paper.groups import group_fields, leg_keys
 from exchange_kernel_paper.link import Link, NeverSent, NoAnswer, Stream, StreamRefused
 from exchange_kernel_paper.lookups import Lookups
@@ -216,6 +218,9 @@ class PaperAdapter:
             raise NotSent(str(error)) from None
         except NoAnswer as error:
             raise OutcomeUnknown(str(error)) from None
+        decided = self._decided(data, op)
+        if decided is not None:
+            return decided
         reply = _decoded(data)
         if reply is None:
             raise OutcomeUnknown("the answer is not whole")
@@ -234,6 +239,16 @@ class PaperAdapter:
             keys = (ticket.key,) if op == "order" else leg_keys(ticket)
         views = zip(reply["orders"], keys, strict=True)
         return Ack("decided", tuple(self._translate.order(view, key=key) for view, key in views))
+
+    def _decided(self, data: bytes, op: str) -> Ack | None:
+        """The answer that shows orders under their client ids, as most do; None for any other."""
+        if not self._terms.client_ids or op == "enable":
+            return None
+        try:
+            reply = _read_orders(data)
+        except ValueError:
+            return None
+        return Ack("decided", tuple([self._translate.answered(bytes(view)) for view in reply.orders]))
 
     async def _first(self, sent: Preview, prep: Prep) -> NeedsFirst | None:
         """What must be enabled, or for more than it is, before this may be ordered beside what uses it already."""
@@ -343,6 +358,15 @@ class PaperAdapter:
     def _local(self, venue_ms: Ms) -> Ms:
         return venue_ms - self._state.offset + self._state.error
 
+
+class _Orders(msgspec.Struct, forbid_unknown_fields=True):
+    """An answer that shows orders and nothing else."""
+
+    t: int
+    orders: list[msgspec.Raw]
+
+
+_read_orders = reader(_Orders)
 
 _CLOSED = "the adapter is not open"
 _NOTHING = Decimal(0)

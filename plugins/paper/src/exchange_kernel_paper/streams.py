@@ -8,6 +8,8 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from exchange_kernel.errors import VenueError
 from exchange_kernel.venue import (
     AccountSnapshot,
@@ -19,13 +21,31 @@ from exchange_kernel.venue import (
     VenueEvent,
     Watermark,
 )
-from exchange_kernel_paper.exchange import decode
+from exchange_kernel_paper.exchange import decode, reader
 from exchange_kernel_paper.link import Stream
 from exchange_kernel_paper.translate import Translator
 
 Open = Callable[[], Awaitable[Stream]]
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0
 _PRICES = ("bid", "ask", "last")
+
+
+class _Message(msgspec.Struct):
+    """A message of an account's stream. The order in it stays as it is written: it was often read before."""
+
+    t: Ms
+    n: int | None = None
+    hello: int | None = None
+    beat: int | None = None
+    order: msgspec.Raw = msgspec.Raw()
+    ledger: dict[str, Any] | None = None
+    balances: list[list[str]] | None = None
+    bust: dict[str, Any] | None = None
+    markets: list[str] = []
+    why: str = ""
+
+
+_read = reader(_Message)
 
 
 class Events:
@@ -39,45 +59,46 @@ class Events:
         """Events of the account until closed; it reconnects by itself."""
         seen: Ms = 0
         expected = 1
-        async for message in self._messages(open_stream):
-            if message is None:
+        async for data in self._messages(open_stream):
+            if data is None:
                 yield VenueEvent(seen, None, Gap(seen, None, "the stream broke or fell silent"))
                 continue
-            now = message["t"]
-            if "hello" in message:
-                expected = message["hello"] + 1
-                yield VenueEvent(now, None, Gap(seen, None, "subscribed"))
-            elif "beat" in message:
-                if message["beat"] >= expected:
-                    yield VenueEvent(now, None, Gap(seen, None, f"events {expected} to {message['beat']} are missing"))
-                    expected = message["beat"] + 1
-            else:
-                number = message["n"]
+            message = _read(data)
+            now, number = message.t, message.n
+            if number is not None:
                 if number > expected:
                     yield VenueEvent(now, None, Gap(seen, None, f"events {expected} to {number - 1} are missing"))
                 expected = max(expected, number + 1)
                 yield self._event(message)
+            elif message.hello is not None:
+                expected = message.hello + 1
+                yield VenueEvent(now, None, Gap(seen, None, "subscribed"))
+            elif message.beat is not None and message.beat >= expected:
+                yield VenueEvent(now, None, Gap(seen, None, f"events {expected} to {message.beat} are missing"))
+                expected = message.beat + 1
             seen = max(seen, now)
 
     async def prices(self, open_stream: Open) -> AsyncIterator[PriceTick]:
         """Price ticks until closed; after a reconnect the current prices come again."""
-        async for message in self._messages(open_stream):
+        async for data in self._messages(open_stream):
+            message = None if data is None else decode(data)
             if message is not None and "symbol" in message:
                 bid, ask, last = (None if message[name] is None else Decimal(message[name]) for name in _PRICES)
                 yield PriceTick(message["symbol"], message["t"], bid, ask, last)
 
-    def _event(self, message: dict[str, Any]) -> VenueEvent:
-        now = message["t"]
-        if "order" in message:
-            return VenueEvent(now, None, self._translate.order(message["order"], message.get("ledger")))
-        if "balances" in message:
-            balances = self._translate.balances(message["balances"])
+    def _event(self, message: _Message) -> VenueEvent:
+        now = message.t
+        order = bytes(message.order)
+        if order:
+            return VenueEvent(now, None, self._translate.told(order, message.ledger))
+        if message.balances is not None:
+            balances = self._translate.balances(message.balances)
             return VenueEvent(now, None, AccountSnapshot(Watermark(venue_ms=now), False, balances))
-        if "bust" in message:
-            return VenueEvent(now, None, self._translate.busted(message["bust"]))
-        return VenueEvent(now, None, MarketsChanged(frozenset(message["markets"]), message["why"]))
+        if message.bust is not None:
+            return VenueEvent(now, None, self._translate.busted(message.bust))
+        return VenueEvent(now, None, MarketsChanged(frozenset(message.markets), message.why))
 
-    async def _messages(self, open_stream: Open) -> AsyncIterator[dict[str, Any] | None]:
+    async def _messages(self, open_stream: Open) -> AsyncIterator[bytes | None]:
         """Messages of one stream after another; None where one ended."""
         pause = FIRST_RETRY
         while not self.closed:
@@ -93,7 +114,7 @@ class Events:
             try:
                 async for data in stream:
                     watch.count += 1
-                    yield decode(data)
+                    yield data
             finally:
                 stream.close()
                 watching.cancel()

@@ -24,6 +24,7 @@ from exchange_kernel.venue import (
     VenueStatus,
     Why,
 )
+from exchange_kernel_paper.exchange import decode
 from exchange_kernel_paper.terms import VenueTerms
 
 View = Mapping[str, Any]
@@ -32,6 +33,8 @@ Row = Sequence[Any]
 it was corrected, its revision."""
 
 PREFIX = "exk"
+ANSWERS = 1024
+"""So many reports of answers are kept for the stream to repeat."""
 ZERO = Decimal(0)
 
 _STATUS = {
@@ -81,6 +84,20 @@ class Translator:
         self._ledger = terms.ledger
         self._settles = terms.settle == "on"
         self._sequence = terms.fence == "sequence"
+        self._answered: dict[bytes, OrderReport] = {}
+
+    def answered(self, data: bytes) -> OrderReport:
+        """One order as an answer shows it, which the stream is about to repeat."""
+        report = self.order(decode(data))
+        if len(self._answered) >= ANSWERS:
+            self._answered.clear()
+        self._answered[data] = report
+        return report
+
+    def told(self, data: bytes, ledger: View | None) -> OrderReport:
+        """One order as the stream shows it. The same words say the same."""
+        report = self._answered.pop(data, None) if ledger is None else None
+        return self.order(decode(data), ledger) if report is None else report
 
     def order(self, view: View, ledger: View | None = None, key: Key | None = None) -> OrderReport:
         """One order. ``ledger``: the state of the ledger in the same read. ``key``: where the venue cannot show it.

@@ -27,8 +27,8 @@ from exchange_kernel.schema import (
     TimeInForce,
     TrailUnit,
     TriggerKind,
-    canonical,
 )
+from exchange_kernel.schema.numbers import plain
 from exchange_kernel.state.unit import compact
 from exchange_kernel.venue import (
     Cost,
@@ -55,14 +55,13 @@ def _loads(text: str) -> Any:
         return json.loads(text)  # it also reads what is no UTF-8, or says better what is wrong
 
 
-def money(number: Decimal) -> str:
-    """Canonical text. Raises ValueError when it is not finite or too long to be money."""
-    return canonical(number) if number else "0"
+money = plain
+"""Canonical text. Raises ValueError or TypeError when it is not finite or too long to be money."""
 
 
 def money_or_none(number: Decimal | None) -> str | None:
     """Canonical text, or None."""
-    return None if number is None else money(number)
+    return None if number is None else plain(number)
 
 
 def decimal(text: str) -> Decimal:
@@ -149,6 +148,8 @@ def _build(cls: type[Any], values: dict[str, Any], defaults: dict[str, Any], kin
     return made
 
 
+# The values of these are frozen, and they repeat: orders of one strategy are much alike.
+@lru_cache(maxsize=1024)
 def spec(value: Spec) -> str:
     """A spec as JSON."""
     out: dict[str, Any] = {
@@ -179,7 +180,6 @@ def spec(value: Spec) -> str:
     return compact(out)
 
 
-# The values of these are frozen and the texts repeat: orders of one strategy are much alike.
 @lru_cache(maxsize=4096)
 def read_spec(text: str) -> Spec:
     """The spec behind :func:`spec`."""

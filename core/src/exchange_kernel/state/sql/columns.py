@@ -146,7 +146,7 @@ def read_head(row: Row) -> Head:
 def progress_row(p: Progress) -> Row:
     """Columns PROGRESS."""
     return (
-        p.status.value,
+        p.status._value_,
         storable(p.reason),
         p.observed_generation,
         codec.money(p.filled_base),
@@ -168,7 +168,7 @@ def intent_row(intent: OrderIntent, progress: Progress, digest: str) -> Row:
         codec.order(intent.order),
         digest,
         intent.first_hash,
-        intent.desired.value,
+        intent.desired._value_,
         intent.generation,
         codec.mapping(intent.labels),
         intent.group_id,
@@ -228,7 +228,7 @@ def attempt_moving(a: Attempt) -> Row:
     return (
         a.generation,
         codec.spec(a.spec),
-        a.state.value,
+        a.state._value_,
         a.epoch,
         codec.venue_ids(a.ids),
         storable(a.venue_status),
@@ -286,7 +286,7 @@ def ticket_row(account: str, intent_id: str, row: TicketRow) -> Row:
         intent_id,
         row.attempt,
         row.seq,
-        row.kind.value,
+        row.kind._value_,
         row.generation,
         ticket.key,
         ticket.body,
@@ -299,14 +299,14 @@ def ticket_row(account: str, intent_id: str, row: TicketRow) -> Row:
         storable(ticket.note),
         None if row.spec is None else codec.spec(row.spec),
         row.committed_at,
-        row.state.value,
+        row.state._value_,
         storable(row.note),
     )
 
 
 def ticket_moving(row: TicketRow) -> Row:
     """Columns TICKET_MOVING: what was sent never changes, only what became of it."""
-    return (row.state.value, storable(row.note))
+    return (row.state._value_, storable(row.note))
 
 
 def read_ticket(row: Row) -> TicketRow:

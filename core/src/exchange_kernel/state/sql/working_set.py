@@ -12,7 +12,7 @@ from exchange_kernel.state.rows import LIVE_STATES, Attempt, FillRow, TicketRow
 from exchange_kernel.state.sql import codec
 from exchange_kernel.state.sql import columns as c
 from exchange_kernel.state.sql.backend import Backend, Cursor
-from exchange_kernel.state.sql.statements import Statements
+from exchange_kernel.state.sql.statements import BULK, Statements
 from exchange_kernel.state.unique import fill_taken, key_taken, live_attempt_exists, number_taken, venue_id_taken
 from exchange_kernel.state.unit import Needs, Unit
 
@@ -41,12 +41,14 @@ def load(backend: Backend, sql: Statements, cursor: Cursor, needs: Needs) -> Loa
     store = _one(cursor, sql.store_lock) if needs.store else None
     leases: list[Row] = []
     if needs.leases:
-        cursor.execute(sql.leases_lock if needs.takes else sql.leases_share, (sql.many(needs.leases),))
+        text, among = sql.among("leases_lock" if needs.takes else "leases_share", needs.leases)
+        cursor.execute(text, (among,))
         leases = cursor.fetchall()
     wanted = {*needs.accounts, *(account for account, _ in needs.intents), *(a for a, _ in needs.positions)}
     accounts: list[Row] = []
     if wanted:
-        cursor.execute(sql.accounts_lock, (sql.many(sorted(wanted)),))
+        text, among = sql.among("accounts_lock", sorted(wanted))
+        cursor.execute(text, (among,))
         accounts = cursor.fetchall()
     row = store or _one(cursor, sql.store)
     unit = Unit(now=backend.now(cursor), store=c.read_store(row))
@@ -56,7 +58,8 @@ def load(backend: Backend, sql: Statements, cursor: Cursor, needs: Needs) -> Loa
     for account, intent_id in needs.intents:
         intents[account].append(intent_id)
     for account, ids in intents.items():
-        cursor.execute(sql.heads, (account, sql.many(ids)))
+        text, among = sql.among("heads", ids)
+        cursor.execute(text, (account, among))
         for row in cursor.fetchall():
             unit.intents[(account, row[0])] = c.read_head(row)
     for key in needs.positions:
@@ -95,7 +98,7 @@ def flush(backend: Backend, sql: Statements, cursor: Cursor, loaded: Loaded) -> 
     _flush_fills(sql, cursor, unit)
     positions = [c.position_row(unit.positions[key]) for key in sorted(unit.dirty_positions)]
     _many(cursor, sql.position_write, positions)
-    _many(cursor, sql.event_insert, [c.event_row(event) for event in unit.writes.events])
+    _insert(sql, cursor, sql.event_insert, [c.event_row(event) for event in unit.writes.events])
     if backend.counts_commits or unit.dirty_store:
         store = unit.store
         store.commit_seq += 1
@@ -116,7 +119,7 @@ def _flush_accounts(sql: Statements, cursor: Cursor, loaded: Loaded) -> None:
 
 def _flush_intents(sql: Statements, cursor: Cursor, unit: Unit) -> None:
     writes, heads = unit.writes, unit.intents
-    _many(cursor, sql.intent_insert, [c.intent_row(*new) for new in writes.intents])
+    _insert(sql, cursor, sql.intent_insert, [c.intent_row(*new) for new in writes.intents])
     orders = [
         (*c.order_row(new, digest, heads[(new.account, new.intent_id)].version), new.account, new.intent_id)
         for new, digest in writes.orders
@@ -146,7 +149,7 @@ def _flush_attempts(sql: Statements, cursor: Cursor, unit: Unit) -> None:
     ending = sorted(old.items(), key=lambda item: item[1].state in LIVE_STATES)
     _exactly(cursor, sql.attempt_update, [(*c.attempt_moving(attempt), *key) for key, attempt in ending])
     rows = [(*key, attempt.key, attempt.placed_at, *c.attempt_moving(attempt)) for key, attempt in new.items()]
-    _many(cursor, sql.attempt_insert, rows)
+    _insert(sql, cursor, sql.attempt_insert, rows)
     fresh: dict[tuple[str, str, int, int], TicketRow] = {
         (a, i, row.attempt, row.seq): row for a, i, row in writes.tickets_new
     }
@@ -154,7 +157,7 @@ def _flush_attempts(sql: Statements, cursor: Cursor, unit: Unit) -> None:
     for account, intent_id, ticket in writes.tickets:
         place = (account, intent_id, ticket.attempt, ticket.seq)
         (fresh if place in fresh else moved)[place] = ticket
-    _many(cursor, sql.ticket_insert, [c.ticket_row(key[0], key[1], ticket) for key, ticket in fresh.items()])
+    _insert(sql, cursor, sql.ticket_insert, [c.ticket_row(key[0], key[1], ticket) for key, ticket in fresh.items()])
     _exactly(cursor, sql.ticket_update, [(*c.ticket_moving(ticket), *key) for key, ticket in moved.items()])
     _exactly(cursor, sql.id_claim, [(a, vid.kind, vid.value, i, n) for a, i, n, vid in writes.ids])
     slots = [(slot.scope, codec.ordered(slot.number), a, i, n) for a, i, n, slot in writes.slots]
@@ -179,8 +182,19 @@ def _flush_fills(sql: Statements, cursor: Cursor, unit: Unit) -> None:
         (account, fill_id, intent_id, fill.symbol, fill.side.value, *c.fill_moving(fill))
         for (account, fill_id), (intent_id, fill) in new.items()
     ]
-    _many(cursor, sql.fill_insert, inserts)
+    _insert(sql, cursor, sql.fill_insert, inserts)
     _exactly(cursor, sql.fill_update, rows)
+
+
+def _insert(sql: Statements, cursor: Cursor, text: str, rows: Sequence[Row]) -> None:
+    bulk = sql.bulk.get(text) if len(rows) >= BULK else None
+    if bulk is None:
+        _many(cursor, text, rows)
+        return
+    whole = len(rows) - len(rows) % BULK
+    for start in range(0, whole, BULK):
+        cursor.execute(bulk, [value for row in rows[start : start + BULK] for value in row])
+    _many(cursor, text, rows[whole:])
 
 
 def _many(cursor: Cursor, text: str, rows: Sequence[Row]) -> None:

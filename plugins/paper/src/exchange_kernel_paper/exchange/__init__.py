@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exchange_kernel_paper.exchange.clock import LoopClock, ManualClock, SystemVenueClock, VenueClock
-from exchange_kernel_paper.exchange.codec import decode, encode
+from exchange_kernel_paper.exchange.codec import decode, encode, reader
 from exchange_kernel_paper.exchange.codes import Code, Refusal, Why
 from exchange_kernel_paper.exchange.exchange import Exchange
 from exchange_kernel_paper.exchange.faults import KINDS, Faults
@@ -44,5 +44,6 @@ __all__ = [
     "default_markets",
     "encode",
     "read_journal",
+    "reader",
     "sign",
 ]

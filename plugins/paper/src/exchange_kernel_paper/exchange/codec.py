@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 
 def _refuse(value: object) -> object:
@@ -18,7 +21,6 @@ DEEPEST = 500
 _marks = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{\]}]', re.DOTALL).finditer
 
 _encoder = msgspec.json.Encoder(enc_hook=_refuse)
-_decoder = msgspec.json.Decoder()
 
 
 def encode(value: Any) -> bytes:
@@ -37,12 +39,22 @@ def _deeper(data: bytes) -> bool:
     return False
 
 
-def decode(data: bytes) -> Any:
-    """What the JSON in ``data`` says. Raises ValueError."""
-    if data.count(b"[") + data.count(b"{") > SAFE and _deeper(data):
-        # Deep nesting ends the process where a library has raised Python's recursion limit, as some do when imported.
-        raise ValueError(f"not JSON of ours: nested more than {DEEPEST} deep")
-    try:
-        return _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from None
+def reader(kind: type[T]) -> Callable[[bytes], T]:
+    """What reads JSON of one kind. It raises ValueError for any other."""
+    read = msgspec.json.Decoder(kind).decode
+
+    def checked(data: bytes) -> T:
+        if len(data) > SAFE and data.count(b"[") + data.count(b"{") > SAFE and _deeper(data):
+            # Deep nesting ends the process where a library has raised Python's recursion limit, as some do when
+            # imported.
+            raise ValueError(f"not JSON of ours: nested more than {DEEPEST} deep")
+        try:
+            return read(data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ValueError(f"not JSON: {error}") from None
+
+    return checked
+
+
+decode: Callable[[bytes], Any] = reader(object)
+"""What the JSON in it says. Raises ValueError."""

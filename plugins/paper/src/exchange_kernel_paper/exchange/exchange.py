@@ -72,7 +72,7 @@ class Exchange:
             clock,
             self.faults,
             lambda: self.now,
-            lambda symbol: self.book(symbol).top(),
+            lambda symbol: self.engine.books[symbol].top(),
             heartbeat_ms=self.settings.heartbeat_ms,
             queue_size=self.settings.queue_size,
         )
@@ -84,6 +84,7 @@ class Exchange:
         self._unfinal: dict[int, dict[int, Order]] = {}
         self._forgetting: deque[tuple[int, Order]] = deque()
         self._telling: set[str] = set()
+        self._shown: dict[int, dict[str, object]] = {}
         for house in (HOUSE, FLOW):
             self.engine.accounts[house] = Account(house, b"", house=True)
         self._catch_up()
@@ -151,7 +152,8 @@ class Exchange:
             self.ledger.refused(self.now, account, rid or "", refusal.code)
             raise
         self._watch_expiry(orders)
-        return {"orders": [order.view() for order in orders]}
+        self._shown = {order.id: order.view() for order in orders}
+        return {"orders": list(self._shown.values())}
 
     def admit(self, request: Request) -> None:
         """Only the check made when a request arrives. Raises Refusal."""
@@ -344,6 +346,7 @@ class Exchange:
             for order, known in self._touched.values():
                 self._tell_order(order, known)
             self._touched.clear()
+            self._shown = {}
         if self.streams.anybody:
             self._tell_balances_soon()
             self.streams.publish_prices()
@@ -354,7 +357,11 @@ class Exchange:
         if self.streams.wanted(name):
             # Which fills are final changes with time, so a ledger venue always sends all of them.
             ledger = {} if self.chain is None else {"ledger": self.chain.view(order.account, self.now)}
-            self.streams.publish(name, {"order": order.view(None if ledger else order.trades[known:]), **ledger})
+            # What the answer to the work just done shows is what there is to tell, unless it shows older fills too.
+            view = None if known else self._shown.get(order.id)
+            if view is None:
+                view = order.view(None if ledger else order.trades[known:])
+            self.streams.publish(name, {"order": view, **ledger})
         if self.chain is not None and order.height not in self._unfinal:
             self._unfinal[order.height] = {}
             at = self.chain.time_of(order.height + self.settings.finality)

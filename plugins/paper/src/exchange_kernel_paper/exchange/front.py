@@ -7,7 +7,10 @@ never travels. An answer is JSON with the venue's time ``t``, and either the ope
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from exchange_kernel_paper.exchange.codec import decode, encode
 from exchange_kernel_paper.exchange.codes import Code, Refusal
@@ -16,8 +19,12 @@ from exchange_kernel_paper.exchange.filters import Request
 from exchange_kernel_paper.exchange.queries import Queries
 from exchange_kernel_paper.exchange.streams import Subscription
 
+if TYPE_CHECKING:
+    from hashlib import _Hash as Digest
+
 MUTATIONS = frozenset({"order", "amend", "cancel", "cancel_all", "enable", "settle", "burn", "group"})
 LARGEST = 65_536
+_BLOCK = 64
 
 
 def sign(payload: bytes, secret: bytes) -> bytes:
@@ -27,7 +34,18 @@ def sign(payload: bytes, secret: bytes) -> bytes:
 
 def _keyed_hash(payload: bytes, secret: bytes) -> bytes:
     # Not hmac.digest(): that lets go of the interpreter's lock, and getting it back takes longer than the hash.
-    return hmac.new(secret, payload, "sha256").hexdigest().encode()
+    inner, outer = _halves(secret)
+    began, ended = inner.copy(), outer.copy()
+    began.update(payload)
+    ended.update(began.digest())
+    return ended.hexdigest().encode()
+
+
+@lru_cache(maxsize=64)
+def _halves(secret: bytes) -> tuple[Digest, Digest]:
+    """The inner and the outer hash of HMAC-SHA256 with this secret taken in (RFC 2104): the same for every request."""
+    key = (hashlib.sha256(secret).digest() if len(secret) > _BLOCK else secret).ljust(_BLOCK, b"\0")
+    return hashlib.sha256(bytes(each ^ 0x36 for each in key)), hashlib.sha256(bytes(each ^ 0x5C for each in key))
 
 
 class Front:

@@ -70,10 +70,10 @@ class Node:
             rows += [tx for tx in block["transactions"] if tx["from"].lower() == ADDRESSES[account].lower()]
         return rows
 
-    def waiting(self, account: str = "main") -> list[dict[str, Any]]:
-        """Its transactions in the pool."""
+    def waiting(self, account: str = "main", parts: tuple[str, ...] = ("pending", "queued")) -> list[dict[str, Any]]:
+        """Its transactions in the pool; queued are those behind a gap."""
         pool = self("txpool_content")
-        rows = [pool[part].get(ADDRESSES[account].lower()) or {} for part in ("pending", "queued")]
+        rows = [pool[part].get(ADDRESSES[account].lower()) or {} for part in parts]
         return [tx for part in rows for tx in part.values()]
 
     def reorganise(self, snapshot: str, blocks: int) -> None:

@@ -14,14 +14,14 @@ from typing import Any
 
 from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
 from exchange_kernel.testing.faults import FaultProxy
-from exchange_kernel.value import revised
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
 from exchange_kernel_evm.testing.aside import ProxyAside
+from exchange_kernel_evm.transactions import Transaction, decode
 from plugins.evm.tests import weth
 from plugins.evm.tests.chain import ADDRESSES, CONFIRMATIONS, KEYS, Node
 
 SEND, READ = "eth_sendRawTransaction", "eth_getBlockByNumber"
-TIMEOUT_S, BLOCK_S = 8.0, 1.0
+TIMEOUT_S, BLOCK_S = 8.0, 0.5
 SPEED = 5
 """Seconds of the harness' clock in one of the machine's: a chain's time is what its blocks say."""
 SELDOM = 5
@@ -59,7 +59,7 @@ class WethHarness(Harness):
     pool. Else every order is executed by the block that takes it.
     """
 
-    polled = True
+    polled, quiet_s = True, 0.5
     venue, kind, symbol = "weth", "dex", weth.SYMBOL
     secrets: Mapping[str, str] = {"key": KEYS["main"]}
     faults = frozenset(
@@ -83,7 +83,7 @@ class WethHarness(Harness):
         self._node, self._clock, self._waits = node, FastClock(), waits
         self._base = 0
         self._full, self._turn = False, 0
-        self._met: dict[str, dict[str, dict[str, Any]]] = {}
+        self._sent: dict[str, Transaction] = {}
         self._mining = threading.Lock()
 
     @property
@@ -94,8 +94,10 @@ class WethHarness(Harness):
         self._node("evm_setAutomine", not self._waits)
         self._mine()
         self._base = self._node.head()
+        self._taken, self._filter = set[str](), self._node("eth_newPendingTransactionFilter")
         self._aside = ProxyAside(self._node.url, self._go_on, BLOCK_S / SPEED)
         self._aside.start()
+        await self.clear()
 
     def _mine(self, blocks: int = 1) -> None:
         with self._mining:
@@ -148,20 +150,22 @@ class WethHarness(Harness):
         node = self._node
         mined = node.sent_by(account, self._base)
         rows = [(tx, node("eth_getTransactionReceipt", tx["hash"])) for tx in mined]
-        pool = {tx["hash"]: tx for tx in sorted(node.waiting(account), key=lambda tx: int(tx["nonce"], 16))}
+        pool = {tx["hash"]: tx for tx in sorted(node.waiting(account, ("pending",)), key=lambda tx: int(tx["nonce"], 16))}
         found = [_truth(tx, receipt) for tx, receipt in [*rows, *((tx, None) for tx in pool.values())]]
-        known, used = {tx["hash"] for tx in mined} | set(pool), node.nonce(account)
-        met = self._met.setdefault(account, {})
-        # What waited and was replaced is in no block: only who looked at the pool in time knows of it.
-        gone = [tx for name, tx in met.items() if name not in known and int(tx["nonce"], 16) < used]
-        found += [revised(each, live=False) for tx in gone if (each := _truth(tx, None)) is not None]
-        met |= pool
+        # What waited and was replaced is in no block: the node told that it took it, and the wire what it was.
+        self._taken |= set(node("eth_getFilterChanges", self._filter))
+        used, known = node.nonce(account), {tx["hash"] for tx in mined} | set(pool)
+        for tx_hash in sorted(self._taken & self._sent.keys() - known):
+            tx = self._sent[tx_hash]
+            if tx.sender == ADDRESSES[account] and tx.unsigned.nonce < used:
+                found.append(_truth(_told(tx), None, live=False))
         return tuple(each for each in found if each is not None)
 
     async def changes(self) -> int:
         return self._aside.ask(lambda: self._aside.proxy.counts(rpc=SEND).forwarded)
 
     async def requests(self) -> int:
+        await self._clock.sleep(0.1)  # what was on its way has arrived
         return self._aside.ask(lambda: self._aside.proxy.counts().forwarded)
 
     async def inject(self, fault: Fault, *, times: int = 1, ms: int = 0, after: int = 0) -> None:
@@ -177,7 +181,16 @@ class WethHarness(Harness):
         self._aside.later(seconds, post)
 
     async def clear(self) -> None:
-        self._aside.ask(self._aside.proxy.clear)
+        def anew() -> None:
+            self._aside.proxy.clear()
+            self._aside.proxy.delay(0, rpc=SEND, times=None, request_body=self._note)
+
+        self._aside.ask(anew)
+
+    def _note(self, body: bytes) -> bool:
+        tx = decode(bytes.fromhex(json.loads(body)["params"][0][2:]))
+        self._sent[tx.hash] = tx
+        return False
 
     async def outage(self, ms: int) -> None:
         self._aside.outage(ms / 1000 / SPEED)
@@ -246,7 +259,14 @@ def _caught(seconds: float, later: Callable[[float, bytes], None], times: int, s
     return take
 
 
-def _truth(tx: dict[str, Any], receipt: dict[str, Any] | None) -> TruthOrder | None:
+def _told(tx: Transaction) -> dict[str, Any]:
+    """As a node tells it."""
+    plain = tx.unsigned
+    data, value = "0x" + plain.data.hex(), hex(plain.value)
+    return {"hash": tx.hash, "nonce": hex(plain.nonce), "input": data, "value": value}
+
+
+def _truth(tx: dict[str, Any], receipt: dict[str, Any] | None, live: bool = True) -> TruthOrder | None:
     deposit, withdraw = tx["input"].startswith("0xd0e30db0"), tx["input"].startswith("0x2e1a7d4d")
     if not deposit and not withdraw:
         return None
@@ -254,4 +274,4 @@ def _truth(tx: dict[str, Any], receipt: dict[str, Any] | None) -> TruthOrder | N
     done = amount if receipt is not None and receipt["status"] == "0x1" else Decimal(0)
     ids = (VenueId("slot", str(int(tx["nonce"], 16))), VenueId("tx", tx["hash"].lower()))
     side = "BUY" if deposit else "SELL"
-    return TruthOrder(ids, weth.SYMBOL, side, amount, done, done, receipt is None, Decimal(1))
+    return TruthOrder(ids, weth.SYMBOL, side, amount, done, done, live and receipt is None, Decimal(1))

@@ -1,8 +1,4 @@
-"""Cases of the conformance kit on the WETH venue, on a real node: about numbers, fees, copies and the ledger's time.
-
-The rest is not run here. Most of it needs an order that rests, and in this venue every order is done in the block that
-takes it.
-"""
+"""The conformance kit on the WETH venue, on a real node: every case there is."""
 
 from __future__ import annotations
 
@@ -13,12 +9,26 @@ from plugins.evm.tests.chain import Node
 from plugins.evm.tests.harness import WethHarness
 
 CASES = {case.id: case for case in all_cases()}
-HERE = ("CHN-01", "CHN-02", "CHN-03", "CHN-04", "CHN-07", "CHN-08", "IDEM-06", "EVT-01", "UNK-07")
+WAITS = {
+    *("LIFE-05", "LIFE-08", "LIFE-09", "IDEM-11", "IDEM-13", "UNK-12", "CXL-01", "CXL-02", "CXL-06", "CXL-07"),
+    *("RATE-01", "RATE-02", "CHN-05", "CHN-06", "BAL-01", "BAL-02", "BAL-05", "REC-02", "BAD-03", "BAD-06"),
+}
+"""Cases about orders that rest, or are cancelled: here blocks have no room for them, and they wait in the pool."""
+IN_LINE = "orders are executed in the order of their numbers: one that waits holds up all that were made after it"
+DEVIATIONS = {
+    "CXL-01": IN_LINE,
+    "REC-02": IN_LINE,
+    "BAD-03": IN_LINE,
+    "CXL-04": "a cancel takes the number of its order: one that overtakes it ends it for good, and nothing comes late",
+    "FILL-05": "there is one price only, and it is always met: no order of immediate execution finds nothing",
+    "META-03": "there is one price only: no amendment has another",
+    "EVT-02": "a ticket is made from what the chain says: while no read is answered there is none",
+}
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", CASES)
 def test_the_frame_keeps_the_contract(node: Node, name: str) -> None:
-    """The frame and a venue of a hundred and sixty lines on it."""
-    (result,) = run_cases([CASES[name]], lambda: WethHarness(node))
+    """The frame and a venue of a hundred and sixty lines on it: nothing fails but for a declared reason."""
+    (result,) = run_cases([CASES[name]], lambda: WethHarness(node, waits=name in WAITS), DEVIATIONS)
 
-    assert (result.status, result.reason) == ("passed", "")
+    assert result.status != "failed", result.reason

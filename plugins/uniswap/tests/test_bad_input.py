@@ -178,7 +178,7 @@ BAD: list[tuple[Spec, type[Exception], str]] = [
     (revised(SELL, tif=TimeInForce.GTD, until=CLOCK.now_ms() + 60_000), Unsupported, "gtd"),
     (revised(SELL, tif=TimeInForce.DAY), Unsupported, "day"),
     (revised(SELL, tif=TimeInForce.GTC), Unsupported, "gtc"),
-    (revised(SELL, post_only=True), Unsupported, "post_only"),
+    (revised(SELL, post_only=True), Unsupported, "a post-only order here is a position"),
     (revised(SELL, reduce_only=True), Unsupported, "reduce_only"),
     (revised(SELL, leg="LONG"), Unsupported, "hedge_legs"),
     (revised(SELL, display=Decimal("0.1")), Unsupported, "iceberg"),

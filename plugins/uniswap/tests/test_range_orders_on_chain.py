@@ -13,8 +13,11 @@ from exchange_kernel.schema import AmountType, Side
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Executed, Spec, VenueStatus
 from exchange_kernel_evm.abi import Function
+from exchange_kernel_evm.finality import Mined
+from exchange_kernel_evm.venue import Outcome
 from exchange_kernel_uniswap import swap_router
 from exchange_kernel_uniswap.config import Market, Setup
+from exchange_kernel_uniswap.deployment import Deployment
 from exchange_kernel_uniswap.orders import range_of, routes_for
 from exchange_kernel_uniswap.range_orders import (
     COLLECT,
@@ -27,8 +30,9 @@ from exchange_kernel_uniswap.range_orders import (
     progress_reads,
     refuse_crossing,
 )
-from exchange_kernel_uniswap.receipts import Minted, minted, withdrawal
+from exchange_kernel_uniswap.receipts import Minted, minted
 from exchange_kernel_uniswap.swaps import swap_of
+from exchange_kernel_uniswap.withdrawals import withdrawals, withdrawn
 from plugins.uniswap.tests.ground import FAR, Trader, setup
 from plugins.uniswap.tests.pools_made import enrich
 
@@ -50,6 +54,12 @@ def beyond(market: Market, side: Side, tick: int, steps: int) -> Decimal:
     found = above if side is Side.SELL else below
     assert found is not None
     return found[0]
+
+
+def withdrawal(mined: Mined, at: Deployment, order: RangeOrder, token_id: int) -> Outcome | None:
+    """What the order came to by this transaction."""
+    rows = withdrawals([mined], at, token_id)
+    return withdrawn(order, token_id, rows, ours=[mined.hash]) if rows else None
 
 
 def order_of(trader: Trader, market: Market, side: Side, amount_in: AmountType, steps: int = 2) -> RangeOrder:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from exchange_kernel.errors import InvalidOrder, UnknownSymbol, Unsupported
 from exchange_kernel.orders.grid import Neighbours, amount_neighbours, price_neighbours, round_down
-from exchange_kernel.orders.watch import immediate, needs_watching, unwatchable, watched
+from exchange_kernel.orders.watch import immediate, needs_watching, rests, unwatchable, watched
 from exchange_kernel.schema import (
     AmountType,
     ConditionalOrderMode,
@@ -132,6 +132,8 @@ def _check_capabilities(order: StandardOrder, capabilities: MarketCapabilities) 
             "the kernel does not run it; place the entry alone, then a STANDALONE trigger order for what it has filled",
         )
     for feature in _needed(order, watching=needs_watching(order, capabilities)):
+        if feature == "gtc" and order.conditional_trigger is None and rests(order, capabilities):
+            continue
         if not capabilities.offers(feature):
             raise Unsupported(feature)
     tif = order.time_in_force
@@ -145,7 +147,7 @@ def _check_capabilities(order: StandardOrder, capabilities: MarketCapabilities) 
         return
     if not order.allow_emulation:
         raise Unsupported(tif.lower(), "this venue does not offer it, and the order does not allow emulation")
-    if _may_rest(order) and not capabilities.offers("gtc"):
+    if _may_rest(order) and not rests(order, capabilities):
         raise Unsupported(tif.lower(), "this venue does not offer it, and emulation would need gtc")
 
 

@@ -28,7 +28,13 @@ def needs_watching(order: StandardOrder, capabilities: MarketCapabilities) -> bo
     tif = order.time_in_force
     if order.is_market or order.conditional_trigger is not None or tif not in _RESTS:
         return False
-    return not capabilities.offers(tif.lower())
+    return not rests(order, capabilities) and not capabilities.offers(tif.lower())
+
+
+def rests(order: StandardOrder, capabilities: MarketCapabilities) -> bool:
+    """Does the venue let such an order rest? All of them where it offers ``gtc``; else post-only ones where it offers
+    those, for an order that takes nothing can do nothing but rest."""
+    return capabilities.offers("gtc") or (order.post_only and capabilities.offers("post_only"))
 
 
 def unwatchable(order: StandardOrder, capabilities: MarketCapabilities) -> str:

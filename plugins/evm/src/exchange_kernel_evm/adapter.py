@@ -6,9 +6,11 @@ It keeps nothing that must be remembered: that is in tickets, or on the chain.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from decimal import Decimal
 
 from exchange_kernel.errors import NotAuthorized, NotRunning, NotSent, Unavailable, UnknownSymbol
 from exchange_kernel.schema import SymbolMetadata
+from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.venue import (
     FOREVER,
     AccountSnapshot,
@@ -28,6 +30,7 @@ from exchange_kernel.venue import (
     Spec,
     Ticket,
     VenueEvent,
+    VenuePosition,
     Watermark,
 )
 from exchange_kernel_evm import reports
@@ -47,7 +50,7 @@ from exchange_kernel_evm.spending import FileSpending
 from exchange_kernel_evm.tickets import Tickets
 from exchange_kernel_evm.tokens import BALANCE_OF, to_amount
 from exchange_kernel_evm.transactions import key_of
-from exchange_kernel_evm.venue import OnChainVenue, Resting
+from exchange_kernel_evm.venue import Held, OnChainVenue, Resting
 
 __all__ = ["EvmAdapter"]
 
@@ -191,7 +194,7 @@ class EvmAdapter:
             if terms is not None:
                 found.append(reports.pending(key_of(tx.data), tx.nonce, [tx_hash], terms, seen))
         if isinstance(self._venue, Resting):
-            found += await self._venue.open_orders(self._ledger)
+            found += [reports.rests(each, seen) for each in await self._venue.open_orders(self._ledger)]
         return Snapshot(tuple(found), _mark(state), True, None, "account")
 
     async def account(self) -> AccountSnapshot:
@@ -206,12 +209,17 @@ class EvmAdapter:
             Read(chain.multicall3, ETH_BALANCE, (address,)),
             *(Read(token.address, BALANCE_OF, (address,), may_fail=True) for token in tokens),
         ]
+        resting = self._venue if isinstance(self._venue, Resting) else None
+        after = len(reads)
+        reads += [] if resting is None else resting.along()
         # What every order of this block will ask for is read along.
         along: list[Request] = [history_request(), ("eth_getBalance", (address, "latest"))]
         asked: Request = request(chain.multicall3, reads, "latest")
         state = await self._ledger.state([asked, *along])
         self._ledger.share(state.head, along, state.answers[1:])
-        native, *rest = read_results(state.answers[0], reads)
+        results = read_results(state.answers[0], reads)
+        held = Held() if resting is None else await resting.held(results[after:], self._ledger)
+        native, *rest = results[:after]
         rows = [(chain.native, native, ETHER_DECIMALS)]
         rows += [(token.asset, result, token.decimals) for token, result in zip(tokens, rest, strict=True)]
         balances = []
@@ -219,8 +227,10 @@ class EvmAdapter:
             if result.values is None:
                 raise Unavailable(f"the balance of {asset} cannot be read")
             amount = to_amount(result.values[0], decimals)
-            balances.append(Balance(asset, amount, amount))
-        found = AccountSnapshot(_mark(state), True, tuple(balances), floors={self._identity: state.next})
+            balances.append(Balance(asset, EXACT.add(amount, held.assets.get(asset, Decimal(0))), amount))
+        positions = tuple(VenuePosition(symbol, "NET", base, None) for symbol, base in held.positions.items())
+        floors = {self._identity: state.next}
+        found = AccountSnapshot(_mark(state), True, tuple(balances), positions, floors=floors)
         self._account = state.head.hash, found
         return found
 

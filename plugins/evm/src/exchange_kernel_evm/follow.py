@@ -16,6 +16,7 @@ from exchange_kernel.venue import (
     Ms,
     OrderReport,
     VenueEvent,
+    VenueId,
     Watermark,
     Why,
 )
@@ -28,7 +29,7 @@ from exchange_kernel_evm.ledger import Ledger, State
 from exchange_kernel_evm.lookups import Lookups, unsigned_of
 from exchange_kernel_evm.rpc import Block
 from exchange_kernel_evm.transactions import Unsigned, key_of
-from exchange_kernel_evm.venue import OnChainVenue, Outcome, Terms
+from exchange_kernel_evm.venue import OnChainVenue, Outcome, Resting, Terms
 
 __all__ = ["Follow"]
 
@@ -52,6 +53,7 @@ class _Known:
 
     branch: Branch = field(default_factory=Branch)
     tracked: dict[str, _Tracked] = field(default_factory=dict)
+    resting: dict[VenueId, OrderReport] | None = None
     next: int = -1
     seen: Ms = 0
 
@@ -90,6 +92,8 @@ class Follow:
                     await self._heads.wait()
                     continue
                 known.seen = state.head.time
+                async for report in self._resting(known, state):
+                    yield VenueEvent(state.head.time, None, report)
                 snapshot: AccountSnapshot = await self._balances()
                 if snapshot.balances != rows:
                     rows = snapshot.balances
@@ -118,8 +122,22 @@ class Follow:
         for tx_hash, each in list(known.tracked.items()):
             if each.mined.block <= state.final.number:
                 del known.tracked[tx_hash]
-                yield self._report(each, state)
+                if each.outcome.status.terminal:
+                    yield self._report(each, state)
         yield Watermark(ledger_ms=state.final.time, height=seen.final)
+
+    async def _resting(self, known: _Known, state: State) -> AsyncIterator[OrderReport]:
+        """Orders that rest and stand otherwise than in the block before: executions come, and go back, without any
+        transaction of the account. How one ended is found by looking."""
+        if not isinstance(self._venue, Resting):
+            return
+        seen, before = state.seen(self._ledger.chain.native), known.resting
+        rows = [reports.rests(each, seen) for each in await self._venue.open_orders(self._ledger)]
+        known.resting = {report.id: report for report in rows}
+        for report in rows if before is not None else ():
+            was = before.get(report.id) if before is not None else None
+            if was is None or _stands(was) != _stands(report):
+                yield report
 
     async def _line(self, known: _Known, head: Block) -> list[Block]:
         """The blocks from the newest common one to the head, oldest first."""
@@ -175,3 +193,7 @@ class Follow:
         key, nonce = key_of(gone.tx.data), gone.tx.nonce
         back = reports.pending(key, nonce, [gone.mined.hash], gone.terms, seen)
         return [*out, revised(back, text="a reorganisation took its block", tentative=Executed())]
+
+
+def _stands(report: OrderReport) -> tuple[object, ...]:
+    return report.status, report.filled, report.tentative, report.need is None

@@ -55,6 +55,12 @@ class Ledger:
         """See :class:`exchange_kernel_evm.venue.ChainReads`."""
         return self.rpc.highest
 
+    @property
+    def tip(self) -> str:
+        """See :class:`exchange_kernel_evm.venue.ChainReads`."""
+        header = self.rpc.header
+        return "" if header is None else header.hash
+
     async def read(self, reads: Sequence[Read]) -> tuple[Block, list[Result]]:
         """Contracts, all in one state: see :class:`exchange_kernel_evm.venue.ChainReads`."""
         at = self.chain.multicall3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eth_utils.address import to_checksum_address
@@ -87,7 +87,8 @@ class Lookups:
             if used is None and nonce < state.used:
                 await self._used_by_another(nonce, same, state)
             if any(row.body.op == "order" for row in same):
-                report = await self._order(ref, nonce, same, used, mined, pooled, state)
+                others = [mined[row.hash] for row in rows if row not in same and row.hash in mined]
+                report = await self._order(ref, nonce, same, used, mined, pooled, state, others)
                 found += [] if report is None else [report]
             else:
                 steps += self._steps(ref, same, used, mined, pooled, state, bool(found))
@@ -95,12 +96,12 @@ class Lookups:
         at = self._mark(state, ref)
         return Found(tuple(found), at) if found else Absent(at, 0, _LOOKED)
 
-    async def outcome(self, terms: Terms, mined: Mined) -> Outcome:
-        """What a placing transaction did."""
+    async def outcome(self, terms: Terms, mined: Mined, others: Sequence[Mined] = ()) -> Outcome:
+        """What a placing transaction did. ``others``: what else of the attempt is in a block."""
         if not mined.ok:
             return reports.reverted()
         if isinstance(self._venue, Resting):
-            return await self._venue.progress(terms, mined, self._ledger)
+            return await self._venue.progress(terms, mined, others, self._ledger)
         return self._venue.executed(terms, mined, self._ledger.address)
 
     async def _order(
@@ -112,6 +113,7 @@ class Lookups:
         mined: Mapping[str, Mined],
         pooled: set[str],
         state: State,
+        others: Sequence[Mined],
     ) -> OrderReport | None:
         seen = state.seen(self._ledger.chain.native)
         placing = [row for row in same if row.body.op == "order"]
@@ -128,9 +130,11 @@ class Lookups:
         row = used if used.body.op == "order" else placing[-1]
         assert row.body.terms is not None
         at = mined[used.hash]
-        outcome = await self.outcome(row.body.terms, at) if row is used else reports.canceled()
+        outcome = await self.outcome(row.body.terms, at, others) if row is used else reports.canceled()
         applied = used.ticket.key if used.ticket.key != row.body.key else None
-        return reports.order(row.body.key, nonce, hashes, row.body.terms, at, outcome, seen, applied=applied)
+        also = tuple(reports.gas(each, seen.native) for each in others)
+        terms = row.body.terms
+        return reports.order(row.body.key, nonce, hashes, terms, at, outcome, seen, applied=applied, also=also)
 
     def _steps(
         self,

@@ -22,7 +22,8 @@ from exchange_kernel.venue import (
 )
 from exchange_kernel_evm.finality import Mined
 from exchange_kernel_evm.tokens import to_amount
-from exchange_kernel_evm.venue import Outcome, Terms
+from exchange_kernel_evm.transactions import key_of
+from exchange_kernel_evm.venue import Outcome, Rests, Terms, Trade
 
 __all__ = [
     "Seen",
@@ -31,6 +32,7 @@ __all__ = [
     "gas",
     "order",
     "pending",
+    "rests",
     "reverted",
     "slot_id",
     "step",
@@ -61,7 +63,7 @@ def tx_id(transaction_hash: str) -> VenueId:
     return VenueId("tx", transaction_hash)
 
 
-def fill_id(mined: Mined, ordinal: int) -> str:
+def fill_id(mined: Mined, ordinal: int | str) -> str:
     """Transaction and ordinal in it: a log's index would change when the block is made anew (rule 12)."""
     return f"{mined.hash}/{ordinal}"
 
@@ -103,47 +105,73 @@ def order(
     applied: Key | None = None,
     also: tuple[Cost, ...] = (),
 ) -> OrderReport:
-    """An order whose transaction is in a block."""
-    final = mined.block <= seen.final
-    fills = tuple(
-        Fill(
-            fill_id(mined, n),
-            slot_id(nonce),
-            trade.base,
-            trade.quote,
-            trade.price,
-            mined.at,
-            trade.fees,
-            maker=trade.maker,
-            revision=mined.block,
-            final=final,
-        )
-        for n, trade in enumerate(outcome.trades)
-    )
-    done = _sum(fills)
+    """An order whose transaction is in a block. Of what other transactions did to it only what is final is told as
+    fills: what a reorganisation brings back rests on, and an end cannot be taken back."""
+    final = (outcome.ended or mined).block <= seen.final
+    status, why, text = outcome.status, outcome.why, outcome.text
+    if outcome.ended is not None and not final:
+        status, why, text = VenueStatus.WORKING, Why.NONE, f"{outcome.ended.hash} ends it, and is not final yet"
+    fills, done = [], outcome.tentative
+    for n, trade in enumerate(outcome.trades):
+        by = trade.by or mined
+        certain = by.block <= seen.final
+        if trade.by is None or certain:
+            fills.append(_fill(by, trade.part or n, slot_id(nonce), trade, certain))
+        if not certain:
+            done = _added(done, trade)
     return OrderReport(
         id=slot_id(nonce),
         symbol=terms.symbol,
         side=terms.side,
-        status=outcome.status,
+        status=status,
         as_of=mined.at,
         key=key,
         links=tuple(dict.fromkeys((*(tx_id(each) for each in hashes), tx_id(mined.hash)))),
-        why=outcome.why,
-        text=outcome.text,
+        why=why,
+        text=text,
         amount=terms.amount,
         price=terms.price,
         applied=applied,
-        filled=done if final else Executed(),
-        tentative=Executed() if final else done,
-        fills=fills,
+        filled=_sum(fill for fill in fills if fill.final),
+        tentative=done,
+        fills=tuple(fills),
         fills_complete=True,
-        costs=(gas(mined, seen.native), *also),
+        costs=_costs(mined, outcome, seen, also),
         final=final and outcome.status.terminal,
         confirmations=max(0, seen.height - mined.block),
         version=seen.height * _RANKS + 1 + final,
         need=outcome.need,
     )
+
+
+def rests(each: Rests, seen: Seen) -> OrderReport:
+    """An order that rests, as its venue found it."""
+    return order(key_of(each.tx.data), each.tx.nonce, (), each.terms, each.mined, each.outcome, seen)
+
+
+def _fill(by: Mined, ordinal: int | str, of: VenueId, trade: Trade, final: bool) -> Fill:
+    return Fill(
+        fill_id(by, ordinal),
+        of,
+        trade.base,
+        trade.quote,
+        trade.price,
+        by.at,
+        trade.fees,
+        maker=trade.maker,
+        revision=by.block,
+        final=final,
+    )
+
+
+def _costs(mined: Mined, outcome: Outcome, seen: Seen, also: tuple[Cost, ...]) -> tuple[Cost, ...]:
+    others = (outcome.ended, *(trade.by for trade in outcome.trades))
+    rows = (gas(mined, seen.native), *(gas(each, seen.native) for each in others if each is not None), *also)
+    return tuple({cost.id: cost for cost in (*rows, *outcome.costs)}.values())
+
+
+def _added(done: Executed, trade: Trade) -> Executed:
+    return Executed(EXACT.add(done.base, trade.base), EXACT.add(done.quote, trade.quote))
 
 
 def reverted(text: str = "") -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from exchange_kernel.errors import InsufficientFunds, NotSent, OrderRefused, Unavailable, UnknownTarget, Unsupported
@@ -38,7 +38,8 @@ from exchange_kernel_evm.allowances import wish_of
 from exchange_kernel_evm.answers import Meaning, NodeError, revert_data
 from exchange_kernel_evm.body import Body, Op, read_body, write_body
 from exchange_kernel_evm.endpoint import Answer, Request
-from exchange_kernel_evm.fees import Fees, Limits, estimate, history_request, read_history, replace
+from exchange_kernel_evm.fees import Fees, Limits, estimate, history_request, is_stuck, read_history, replace
+from exchange_kernel_evm.finality import Mined
 from exchange_kernel_evm.keys import Signer
 from exchange_kernel_evm.ledger import Ledger
 from exchange_kernel_evm.lookups import Lookups
@@ -87,7 +88,7 @@ class Tickets:
             case Cancel(key, ref, _):
                 return await self._cancel(key, ref, prep)
             case Settle(key, ref):
-                return await self._withdraw(key, ref, prep, "settle")
+                return await self._settle(key, ref, prep)
             case Burn(key, slot) if slot.scope == self._identity:
                 return await self._nothing("burn", key, key, slot, prep, prep.instead_of)
             case Enable():
@@ -108,7 +109,8 @@ class Tickets:
         return await self._call("order", key, order, call, prep, base)
 
     async def _call(self, op: Op, key: Key, order: Key, call: Call, prep: Prep, base: Ticket | None) -> Ticket | NotNow:
-        data = call.data + tag(order)
+        # What only ends an order has a tag of its own: at most one transaction of each tag ever succeeds.
+        data = call.data + tag(order if op == "order" else key)
         ground = await self._ledger.shared([history_request(), ("eth_getBalance", (self._ledger.address, "latest"))])
         gas = call.gas + TAG_GAS if call.gas is not None else 0
         if call.gas is None:
@@ -144,31 +146,58 @@ class Tickets:
         rows = self._lookups.rows(ref)
         if prep.instead_of is None and not any(body.op == "order" for _, body in rows):
             raise UnknownTarget("no transaction of this order is known")
-        try:
-            base, body = await self._waiting(ref, prep.instead_of)
-        except UnknownTarget:
-            if isinstance(self._venue, Resting):
-                return await self._withdraw(key, ref, prep, "cancel")
-            raise
+        if isinstance(self._venue, Resting):
+            resting = await self._withdraw(self._venue, key, ref, prep, "cancel")
+            if resting is not None:
+                return resting
+        base, body = await self._waiting(ref, prep.instead_of)
         slot = base.slot
         assert slot is not None
         return await self._nothing("cancel", key, body.key, slot, prep, base)
 
-    async def _withdraw(self, key: Key, ref: Ref, prep: Prep, op: Op) -> Prepared:
-        """End an order that lives in a contract, under a number of its own."""
-        venue = self._venue
-        if not isinstance(venue, Resting):
+    async def _settle(self, key: Key, ref: Ref, prep: Prep) -> Prepared:
+        if not isinstance(self._venue, Resting):
             raise Unsupported("settle", "nothing rests here")
-        rows = {body.tx.hash: body for _, body in self._lookups.rows(ref) if body.op == "order"}
-        requests: list[Request] = [("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in rows]
+        found = await self._withdraw(self._venue, key, ref, prep, "settle")
+        if found is None:
+            raise UnknownTarget("none of its transactions has succeeded")
+        return found
+
+    async def _withdraw(self, venue: Resting, key: Key, ref: Ref, prep: Prep, op: Op) -> Ticket | NotNow | None:
+        """End an order that lives in a contract, under a number of its own; None: it does not live in one.
+
+        One that waits in the pool for no bad fee is waited for; else its number is taken again, for a higher one.
+        """
+        rows = self._lookups.rows(ref)
+        requests: list[Request] = [("eth_getTransactionReceipt", (body.tx.hash,)) for _, body in rows]
+        requests += [("eth_getTransactionByHash", (body.tx.hash,)) for _, body in rows]
         state = await self._ledger.state(requests)
-        mined = await self._ledger.mined(state.answers)
-        for tx_hash, at in mined.items():
-            terms = rows[tx_hash].terms
-            if at.ok and terms is not None:
-                call = await venue.withdraw(terms, at, self._ledger)
-                return await self._call(op, key, rows[tx_hash].key, call, prep, prep.instead_of)
-        raise UnknownTarget("none of its transactions has succeeded")
+        for each in state.answers:
+            if isinstance(each, Exception):
+                raise Unavailable(str(each))
+        mined = await self._ledger.mined(state.answers[: len(rows)])
+        pooled = [isinstance(answer, Mapping) for answer in state.answers[len(rows) :]]
+        placed = next((body for _, body in rows if body.op == "order" and _succeeded(mined.get(body.tx.hash))), None)
+        if placed is None or placed.terms is None:
+            return None
+        before = prep.instead_of
+        if before is not None and before.slot is not None and before.slot.number < state.next:
+            raise UnknownTarget(f"number {before.slot.number} is used already")
+        again = prep.now + self._ledger.chain.block_ms
+        for (ticket, body), waits in zip(rows, pooled, strict=True):
+            at, tx = mined.get(body.tx.hash), body.tx.unsigned
+            if body.op not in ("cancel", "settle"):
+                continue
+            if at is not None and at.ok and at.block > state.final.number:
+                return NotNow(again, f"{at.hash} has ended it, and is not final yet")
+            if at is not None or tx.nonce < state.next:
+                continue
+            good = waits and self._clock() < ticket.send_before
+            if prep.instead_of is None and good and not is_stuck(Fees(tx.max_fee, tx.tip), state.head.base_fee, 0):
+                return NotNow(again, f"{body.tx.hash} is to end it, and waits for its block")
+            before = before or ticket
+        call = await venue.withdraw(placed.terms, mined[placed.tx.hash], self._ledger, whole=op == "settle")
+        return await self._call(op, key, placed.key, call, prep, before)
 
     async def _waiting(self, ref: Ref, instead_of: Ticket | None) -> tuple[Ticket, Body]:
         """The newest ticket under a number of the attempt that is not used yet. Raises UnknownTarget."""
@@ -263,6 +292,10 @@ class Tickets:
             return now
         old = read_body(base, self._ledger.address, self._ledger.chain.id).tx.unsigned
         return replace(Fees(old.max_fee, old.tip), now, self._limits)
+
+
+def _succeeded(at: Mined | None) -> bool:
+    return at is not None and at.ok
 
 
 def _limit(answer: object) -> int:

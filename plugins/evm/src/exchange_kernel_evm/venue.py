@@ -6,7 +6,7 @@ looking, finality, reorganisations, cancels, allowances, the stream.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,13 +17,13 @@ from exchange_kernel.value import Value
 from exchange_kernel.venue import (
     Context,
     Cost,
+    Executed,
     Key,
     Money,
     Ms,
     Need,
     NeedsFirst,
     NotNow,
-    OrderReport,
     Prep,
     Preview,
     Spec,
@@ -31,13 +31,14 @@ from exchange_kernel.venue import (
     Why,
 )
 from exchange_kernel_evm.chains import Chain
+from exchange_kernel_evm.endpoint import Answer
 from exchange_kernel_evm.finality import Mined
 from exchange_kernel_evm.multicall import Read, Result
 from exchange_kernel_evm.rpc import Block
 from exchange_kernel_evm.tokens import Token
 from exchange_kernel_evm.transactions import Unsigned
 
-__all__ = ["Call", "ChainReads", "OnChainVenue", "Outcome", "Resting", "Terms", "Trade"]
+__all__ = ["Call", "ChainReads", "Held", "OnChainVenue", "Outcome", "Resting", "Rests", "Terms", "Trade"]
 
 
 class Terms(Value, frozen=True):
@@ -67,23 +68,54 @@ class Call(Value, frozen=True):
 
 
 class Trade(Value, frozen=True):
-    """One execution inside a transaction. Its place in :attr:`Outcome.trades` is its ordinal, and must never change."""
+    """One execution inside a transaction. Its place in :attr:`Outcome.trades` is its ordinal, and must never change.
+
+    ``by``: the transaction that made it, where that is not the order's own; ``part``: what then tells it from others in
+    that transaction, instead of its place.
+    """
 
     base: Decimal
     quote: Decimal
     price: Decimal
     fees: tuple[Cost, ...] = ()
     maker: bool | None = None
+    by: Mined | None = None
+    part: str = ""
 
 
 class Outcome(Value, frozen=True):
-    """What became of an order whose transaction is in a block."""
+    """What became of an order whose transaction is in a block.
+
+    ``tentative``: what the market has executed of an order that rests, and may undo until it is withdrawn; in no trade.
+    ``ended``: the transaction that ended it, where that is not its own. Until that is final the order is told as
+    working, for a reorganisation would bring it back. ``costs``: what it cost or earned besides gas and trades.
+    """
 
     status: VenueStatus
     trades: tuple[Trade, ...] = ()
     why: Why = Why.NONE
     text: str = ""
     need: Need | None = None
+    tentative: Executed = Executed()
+    ended: Mined | None = None
+    costs: tuple[Cost, ...] = ()
+
+
+class Rests(Value, frozen=True):
+    """An order that rests: the transaction that placed it, as it is in its block, and where it stands."""
+
+    tx: Unsigned
+    terms: Terms
+    mined: Mined
+    outcome: Outcome
+
+
+class Held(Value, frozen=True):
+    """What an account's resting orders hold: by asset, not counted in its balances; and by symbol, what of the base
+    that is."""
+
+    assets: Mapping[str, Decimal] = msgspec.field(default_factory=dict)
+    positions: Mapping[str, Decimal] = msgspec.field(default_factory=dict)
 
 
 class ChainReads(Protocol):
@@ -104,8 +136,17 @@ class ChainReads(Protocol):
         """Height of the newest block that any node has shown; 0 before the first read."""
         ...
 
+    @property
+    def tip(self) -> str:
+        """Hash of the newest header read; "" before the first."""
+        ...
+
     async def read(self, reads: Sequence[Read]) -> tuple[Block, list[Result]]:
         """Contracts, all in the same block: in one request. Raises Unavailable, RateLimited."""
+        ...
+
+    async def mined(self, receipts: Iterable[Answer]) -> dict[str, Mined]:
+        """Transactions in blocks, by hash, from receipts as nodes tell them. Raises Unavailable, RateLimited."""
         ...
 
     async def raw(self, method: str, *params: Any) -> Any:
@@ -168,14 +209,29 @@ class OnChainVenue(Protocol):
 class Resting(Protocol):
     """Optional: a venue whose orders go on living in a contract after their transaction."""
 
-    async def progress(self, terms: Terms, mined: Mined, chain: ChainReads) -> Outcome:
-        """Where an order stands now. Replaces :meth:`OnChainVenue.executed`."""
+    async def progress(self, terms: Terms, mined: Mined, others: Sequence[Mined], chain: ChainReads) -> Outcome:
+        """Where an order stands now. Replaces :meth:`OnChainVenue.executed`.
+
+        ``others``: the account's transactions that were sent to end it and are in a block, as far as they are known.
+        """
         ...
 
-    async def withdraw(self, terms: Terms, mined: Mined, chain: ChainReads) -> Call:
-        """The call that ends it, or takes its proceeds. Raises UnknownTarget where there is nothing to end."""
+    async def withdraw(self, terms: Terms, mined: Mined, chain: ChainReads, *, whole: bool) -> Call:
+        """The call that ends it. ``whole``: only to take the proceeds of all of it; it must fail on the chain, too,
+        where not all of it is executed any more. A second one must do nothing.
+
+        Raises UnknownTarget where there is nothing to end, OrderRefused where it is not whole.
+        """
         ...
 
-    async def open_orders(self, chain: ChainReads) -> Sequence[OrderReport]:
-        """Those that rest now. Raises Unavailable."""
+    async def open_orders(self, chain: ChainReads) -> Sequence[Rests]:
+        """Those that rest now. Asked again in the same block it says the same. Raises Unavailable."""
+        ...
+
+    def along(self) -> Sequence[Read]:
+        """What is read in every block, together with the account's balances, for :meth:`held`."""
+        ...
+
+    async def held(self, results: Sequence[Result], chain: ChainReads) -> Held:
+        """What resting orders hold. ``results``: of :meth:`along`. Raises Unavailable."""
         ...

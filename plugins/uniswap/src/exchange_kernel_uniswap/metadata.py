@@ -37,9 +37,9 @@ _PARTIAL = MappingProxyType(
         "quotes": "of the newest block, after which the price can move",
     }
 )
-_POST_ONLY = (
-    "liquidity of one tick step of the v3 pool with the lowest fee: prices on its tick grid, fills provisional until "
-    "withdrawn, each step costs gas"
+_GTC = (
+    "post-only orders, as liquidity of one tick step of the v3 pool with the lowest fee: prices on its grid, fills "
+    "provisional until withdrawn, each step costs gas; others do not rest on the chain"
 )
 
 
@@ -52,9 +52,9 @@ def capabilities(market: Market) -> MarketCapabilities:
 @cache
 def _answered(makers: bool) -> MarketCapabilities:
     partial = dict(_PARTIAL)
-    if makers:
-        partial |= {"post_only": _POST_ONLY, "gtc": "post-only orders; others do not rest on the chain"}
-    return MarketCapabilities.of(_NATIVE, partial)
+    if not makers:
+        return MarketCapabilities.of(_NATIVE, partial)
+    return MarketCapabilities.of((*_NATIVE, "post_only"), partial | {"gtc": _GTC})
 
 
 def symbol_of(market: Market) -> SymbolMetadata:

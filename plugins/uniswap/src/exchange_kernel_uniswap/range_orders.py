@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from exchange_kernel.errors import InvalidOrder, PostOnlyWouldCross, Unsupported
 from exchange_kernel.schema import AmountType, Side
-from exchange_kernel.value import Value
+from exchange_kernel.value import Value, revised
 from exchange_kernel.venue import Executed, Spec
 from exchange_kernel_evm.abi import Function
 from exchange_kernel_evm.multicall import Read, Result
@@ -32,14 +32,18 @@ from exchange_kernel_uniswap.ticks import MAX_TICK, MIN_TICK, sqrt_at_tick
 from exchange_kernel_uniswap.tokens import Token
 
 __all__ = [
+    "DECREASE",
     "MINT",
+    "MULTICALL",
     "POSITIONS",
     "SLOT0",
     "Progress",
     "RangeOrder",
     "close_draft",
+    "left_of",
     "mint_draft",
     "progress",
+    "progress_at",
     "progress_reads",
     "range_order",
     "refuse_crossing",
@@ -136,6 +140,14 @@ def range_order(spec: Spec, base: Token, quote: Token, pool: Pool, scale: PriceS
     return RangeOrder(pool, spec.side, base, quote, sells_token0, lower, upper, liquidity, desired, deposit, proceeds)
 
 
+def left_of(order: RangeOrder, liquidity: int) -> RangeOrder:
+    """The same step with less in it, after a part was withdrawn."""
+    low, high = order.ends
+    paid = amount1 if order.sells_token0 else amount0
+    deposit = _taken(low, high, liquidity, order.sells_token0)
+    return revised(order, liquidity=liquidity, deposit=deposit, proceeds=paid(low, high, liquidity, up=False))
+
+
 def _taken(low: int, high: int, liquidity: int, token0: bool) -> int:
     return (amount0 if token0 else amount1)(low, high, liquidity, up=True)
 
@@ -194,14 +206,19 @@ def progress(order: RangeOrder, results: Sequence[Result]) -> Progress | None:
     position, slot = results
     if position.values is None or slot.values is None or not position.values[7]:
         return None
-    sqrt = slot.values[0]
-    zero, one = principal(*order.ends, position.values[7], sqrt)
+    return progress_at(order, slot.values[0])
+
+
+def progress_at(order: RangeOrder, sqrt: int) -> Progress:
+    """The same, at a price of the pool."""
+    zero, one = principal(*order.ends, order.liquidity, sqrt)
     left, got = (zero, one) if order.sells_token0 else (one, zero)
     return Progress(sold(order, left, got), not left and got > 0, sqrt)
 
 
-def sold(order: RangeOrder, left: int, got: int) -> Executed:
-    """Execution from what is left of the deposit and what came of it. Where nothing came, what is missing is dust."""
-    given = order.deposit - left if got else 0
+def sold(order: RangeOrder, left: int, got: int, deposit: int | None = None) -> Executed:
+    """Execution from what is left of the deposit (or of this part of it) and what came of it. Where nothing came, what
+    is missing is dust."""
+    given = (order.deposit if deposit is None else deposit) - left if got else 0
     base, quote = (given, got) if order.side is Side.SELL else (got, given)
     return Executed(order.base.amount(base), order.quote.amount(quote))

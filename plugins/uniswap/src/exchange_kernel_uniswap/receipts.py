@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from exchange_kernel.schema import Side
-from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.value import Value
-from exchange_kernel.venue import Cost, VenueStatus, Why
+from exchange_kernel.venue import VenueStatus, Why
 from exchange_kernel_evm.abi import Event
 from exchange_kernel_evm.finality import Mined
 from exchange_kernel_evm.tokens import net_transfers
@@ -23,10 +22,9 @@ from exchange_kernel_uniswap.addresses import NATIVE
 from exchange_kernel_uniswap.deployment import Deployment
 from exchange_kernel_uniswap.pools import Pool, Version
 from exchange_kernel_uniswap.prices import shown
-from exchange_kernel_uniswap.range_orders import RangeOrder, sold
 from exchange_kernel_uniswap.tokens import Token
 
-__all__ = ["Flows", "Minted", "flows", "minted", "swap_outcome", "withdrawal"]
+__all__ = ["INCREASE", "Flows", "Minted", "flows", "minted", "swap_outcome"]
 
 _DEPOSIT = Event.of("Deposit(address,uint256)", ("address",), ("uint256",))
 _WITHDRAWAL = Event.of("Withdrawal(address,uint256)", ("address",), ("uint256",))
@@ -40,13 +38,7 @@ _V4_SWAP = Event.of(
     ("bytes32", "address"),
     ("int128", "int128", *_SWAP_TAIL, "uint24"),
 )
-_INCREASE = Event.of(
-    "IncreaseLiquidity(uint256,uint128,uint256,uint256)", ("uint256",), ("uint128",) + ("uint256",) * 2
-)
-_DECREASE = Event.of(
-    "DecreaseLiquidity(uint256,uint128,uint256,uint256)", ("uint256",), ("uint128",) + ("uint256",) * 2
-)
-_COLLECT = Event.of("Collect(uint256,address,uint256,uint256)", ("uint256",), ("address", "uint256", "uint256"))
+INCREASE = Event.of("IncreaseLiquidity(uint256,uint128,uint256,uint256)", ("uint256",), ("uint128",) + ("uint256",) * 2)
 _PRICE_DIGITS = 30
 
 
@@ -147,42 +139,7 @@ def _lost(moved: Flows, at: Deployment, base: Token, quote: Token) -> str:
 def minted(mined: Mined, at: Deployment) -> Minted | None:
     """The position a mint made; None where the transaction made none."""
     for log in mined.logs:
-        found = _INCREASE.read(log) if log["address"].lower() == at.v3_positions.lower() else None
+        found = INCREASE.read(log) if log["address"].lower() == at.v3_positions.lower() else None
         if found is not None and mined.ok:
             return Minted(*found)
     return None
-
-
-def withdrawal(mined: Mined, at: Deployment, order: RangeOrder, token_id: int) -> Outcome | None:
-    """What a withdrawn range order came to; None where the transaction did not withdraw it.
-
-    The trade is the principal; the pool fees it earned are costs below zero. FILLED only if nothing of the deposit came
-    back.
-    """
-    paid = collected = None
-    for log in mined.logs:
-        if log["address"].lower() != at.v3_positions.lower():
-            continue
-        decrease, collect = _DECREASE.read(log), _COLLECT.read(log)
-        if decrease is not None and decrease[0] == token_id:
-            paid = decrease[2], decrease[3]
-        if collect is not None and collect[0] == token_id:
-            collected = collect[2], collect[3]
-    if not mined.ok or paid is None or collected is None:
-        return None
-    left, got = paid if order.sells_token0 else paid[::-1]
-    filled = sold(order, left, got)
-    if not filled.base or not filled.quote:
-        return Outcome(VenueStatus.CANCELED, why=Why.USER)
-    base_at = 0 if (order.side is Side.SELL) is order.sells_token0 else 1
-    earned = [total - part for total, part in zip(collected, paid, strict=True)]
-    fees = tuple(
-        Cost(f"{mined.hash}/earned/{token.symbol}", token.symbol, EXACT.minus(token.amount(earned[place])))
-        for token, place in ((order.base, base_at), (order.quote, 1 - base_at))
-        if earned[place]
-    )
-    price = shown(Fraction(filled.quote) / Fraction(filled.base), up=order.side is Side.BUY, digits=_PRICE_DIGITS)
-    trade = Trade(filled.base, filled.quote, price, fees, maker=True)
-    if left:
-        return Outcome(VenueStatus.CANCELED, (trade,), why=Why.USER)
-    return Outcome(VenueStatus.FILLED, (trade,))

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from exchange_kernel.errors import InsufficientFunds, InvalidOrder, OrderRefused, Unavailable, Unsupported
+from exchange_kernel.errors import (
+    InsufficientFunds,
+    InvalidOrder,
+    OrderRefused,
+    Unavailable,
+    UnknownTarget,
+    Unsupported,
+)
 from exchange_kernel.orders import round_down
 from exchange_kernel.schema import AmountType, AssetMetadata, AssetType, Support, SupportLevel, SymbolMetadata
 from exchange_kernel.schema.numbers import EXACT
@@ -16,9 +23,11 @@ from exchange_kernel.venue import Context, Key, NeedsFirst, NotNow, Prep, Previe
 from exchange_kernel_evm.allowances import allowance_name, allowance_need, permit2_name, permit2_need
 from exchange_kernel_evm.chains import Chain
 from exchange_kernel_evm.finality import Mined
+from exchange_kernel_evm.multicall import Read, Result
 from exchange_kernel_evm.tokens import Token as Held
 from exchange_kernel_evm.transactions import Unsigned
-from exchange_kernel_evm.venue import Call, ChainReads, Outcome, Terms
+from exchange_kernel_evm.venue import Call, ChainReads, Outcome, Rests, Terms
+from exchange_kernel_evm.venue import Held as HeldByOrders
 from exchange_kernel_uniswap.board import Board, Interest, View, usable
 from exchange_kernel_uniswap.calldata import sent_by, wanting
 from exchange_kernel_uniswap.chain_facts import fact_reads, refuse_other_facts
@@ -32,6 +41,8 @@ from exchange_kernel_uniswap.orders import limited_draft, preview, refuse_unsupp
 from exchange_kernel_uniswap.pools import Version
 from exchange_kernel_uniswap.prices import shown
 from exchange_kernel_uniswap.quotes import best
+from exchange_kernel_uniswap.range_terms import rests
+from exchange_kernel_uniswap.resting import Ranges
 from exchange_kernel_uniswap.settings import SETTINGS, UniswapConfig
 from exchange_kernel_uniswap.spots import touch
 from exchange_kernel_uniswap.swaps import Swap, swap_of
@@ -40,7 +51,7 @@ from exchange_kernel_uniswap.taxes import taxes_of
 __all__ = ["UniswapVenue"]
 
 _HERE = ("find_by_key", "prices", "stream")
-_NOT_HERE = ("gtc", "day", "gtd", "post_only")
+_NOT_HERE = ("gtc", "day", "gtd")
 _EXACT_OUT = "no v3 or v4 pool joins the two this way: asked for an exact amount out, v2 pairs may give a little more"
 _AMEND = {AmountType.BASE: "amount_base", AmountType.QUOTE: "amount_quote"}
 _PRICE_DIGITS = 30
@@ -56,6 +67,7 @@ class UniswapVenue:
         self._config = UniswapConfig.of(ctx.config, chain)
         self._setup, self._address = self._config.setup, address
         self._board = Board(self._config)
+        self._ranges = Ranges(self._config, address)
         self._symbols: dict[str, SymbolMetadata] = {}
         self._block_ms = chain.block_ms
 
@@ -66,12 +78,12 @@ class UniswapVenue:
     @property
     def contracts(self) -> frozenset[str]:
         at = self._setup.at
-        return frozenset({at.swap_router, at.universal_router})
+        return frozenset({at.swap_router, at.universal_router, at.v3_positions})
 
     @property
     def spenders(self) -> frozenset[str]:
         at = self._setup.at
-        return frozenset({at.swap_router, at.universal_router, at.permit2})
+        return frozenset({at.swap_router, at.universal_router, at.permit2, at.v3_positions})
 
     async def load(self, chain: ChainReads) -> Sequence[SymbolMetadata]:
         head, results = await chain.read(fact_reads(self._setup))
@@ -91,9 +103,11 @@ class UniswapVenue:
         _refuse_odd(spec)
         token = market.base if spec.amount_in is AmountType.BASE else market.quote
         exact = revised(spec, amount=round_down(spec.amount, token.step) or spec.amount)
-        if exact.post_only:
-            raise Unsupported("post_only", "a swap takes what is there")
         refuse_unsupported(exact, market)
+        if exact.post_only or (was is not None and was.post_only):
+            offered = self._symbols[spec.symbol]
+            _refuse_out_of_bounds(exact, offered)
+            return self._ranges.check(exact, market, offered.capabilities, was)
         if exact.limit is None and exact.guard is None:
             rule = "is required for a market order: a swap without a worst price can be sandwiched to nothing"
             raise InvalidOrder("max_slippage", None, rule, "give max_slippage, or a limit price")
@@ -144,6 +158,9 @@ class UniswapVenue:
     async def place(self, key: Key, spec: Spec, prep: Prep, chain: ChainReads) -> Call | NeedsFirst | NotNow:
         market = self._setup.market(spec.symbol)
         ends = deadline(spec, prep.now, min(prep.give_up, prep.now + self._config.wait_s * 1000))
+        if spec.post_only:
+            ends = self._board.on_chain(ends, prep.now, await self._board.view(chain))
+            return await self._ranges.place(spec, market, prep, ends, chain)
         interest = interest_of(spec, market)
         view = await self._board.view(chain, interest)
         ends = self._board.on_chain(ends, prep.now, view)
@@ -198,6 +215,9 @@ class UniswapVenue:
     # what became of them ----------------------------------------------------------------------------------------
 
     def terms(self, tx: Unsigned) -> Terms | None:
+        minted = self._ranges.terms(tx)
+        if minted is not None:
+            return minted
         sent = sent_by(self._setup.at, tx.to, tx.data)
         return None if sent is None or sent.recipient != self._address else terms_sent(sent, self._setup)
 
@@ -210,6 +230,27 @@ class UniswapVenue:
             AssetMetadata(name, AssetType.SPOT, "" if token.native else token.address, token.decimals)
             for name, token in self._setup.tokens.items()
         ]
+
+    # orders that rest (exchange_kernel_evm.venue.Resting) -------------------------------------------------------
+
+    async def progress(self, terms: Terms, mined: Mined, others: Sequence[Mined], chain: ChainReads) -> Outcome:
+        if rests(terms):
+            return await self._ranges.progress(terms, mined, others, chain)
+        return self.executed(terms, mined, self._address)
+
+    async def withdraw(self, terms: Terms, mined: Mined, chain: ChainReads, *, whole: bool) -> Call:
+        if not rests(terms):
+            raise UnknownTarget("a swap is over once it is in a block")
+        return await self._ranges.withdraw(terms, mined, chain, whole=whole)
+
+    async def open_orders(self, chain: ChainReads) -> Sequence[Rests]:
+        return await self._ranges.open_orders(chain)
+
+    def along(self) -> Sequence[Read]:
+        return self._ranges.along()
+
+    async def held(self, results: Sequence[Result], chain: ChainReads) -> HeldByOrders:
+        return await self._ranges.held(results, chain)
 
     # prices -----------------------------------------------------------------------------------------------------
 

@@ -218,9 +218,7 @@ class WethHarness(Harness):
         self._clock.skew += ms
 
 
-def _arm(
-    proxy: FaultProxy, later: Callable[[float, bytes], None], fault: Fault, times: int, ms: int, after: int
-) -> None:
+def _arm(proxy: FaultProxy, later: Later, fault: Fault, times: int, ms: int, after: int, spares: bool) -> None:
     how: dict[str, Any] = {"times": times, "skip": after}
     seconds = ms / 1000 / SPEED
     read: dict[str, Any] = {"rpc": READ, **how}

@@ -1,8 +1,8 @@
 """A process that trades on a chain and is to be killed, or stopped, at a labelled point. ``python -m
 plugins.evm.tests.processes.worker`` is a nursery of them, as :mod:`tests.processes.child` is.
 
-Its orders name everything: ``adapter`` (module:function), ``venue``, ``config``, ``secrets``, ``store``, ``plan``: steps
-``["place", id, {fields of StandardOrder}]``, ``["modify", id, {...}]``, ``["cancel", id]``, ``["wait", id]``.
+Its orders name everything: ``adapter`` (module:function), ``venue``, ``config``, ``secrets``, ``store``, ``plan``:
+steps ``["place", id, {fields of StandardOrder}]``, ``["modify", id, {...}]``, ``["cancel", id]``, ``["wait", id]``.
 """
 
 from __future__ import annotations

@@ -218,6 +218,9 @@ class WethHarness(Harness):
         self._clock.skew += ms
 
 
+Later = Callable[[float, bytes], None]
+
+
 def _arm(proxy: FaultProxy, later: Later, fault: Fault, times: int, ms: int, after: int, spares: bool) -> None:
     how: dict[str, Any] = {"times": times, "skip": after}
     seconds = ms / 1000 / SPEED

@@ -67,7 +67,7 @@ KILLS: dict[str, list[Point]] = {
         ("after submit of place", 2, "finality"),
         ("before record of place", 2, "nothing"),
         ("after record of place", 3, "reorganised"),
-        ("event", 3, "a block"),
+        ("event", 2, "a block"),
     ],
 }
 CANCELS: list[Point] = [

@@ -39,12 +39,26 @@ _OPS = {"order": "place"}
 IN_FLIGHT = 4
 
 
-class ChainBoundary(AdapterBoundary):
-    """An on-chain adapter, touched around every call, and before and after its bytes leave for the node."""
+class ChainBoundary:
+    """An on-chain adapter, touched around every call, and before and after its bytes leave for the node. It has the
+    contract's ten methods and no optional protocol."""
+
+    check, close, markets, prepare = (
+        AdapterBoundary.check,
+        AdapterBoundary.close,
+        AdapterBoundary.markets,
+        AdapterBoundary.prepare,
+    )
+    lookup, open_orders, account, events, _read = (
+        AdapterBoundary.lookup,
+        AdapterBoundary.open_orders,
+        AdapterBoundary.account,
+        AdapterBoundary.events,
+        AdapterBoundary._read,
+    )
 
     def __init__(self, inner: Any, touch: Touch) -> None:
-        super().__init__(inner, touch)
-        self._op = ""
+        self.inner, self._touch, self._op = inner, touch, ""
 
     async def open(self, ctx: Any) -> Any:
         await self._touch("before open", ctx)

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from typing import Any
 
@@ -168,9 +169,9 @@ class _Fenced(logging.Handler):
             self._trader.say("fenced")
 
 
-def nursery() -> None:
-    """Fork a process for each line; say when one stopped or ended: ``started PID``, ``stopped PID``, ``ended PID
-    CODE``."""
+def nursery(run: Callable[[dict[str, Any]], Coroutine[Any, Any, None]]) -> None:
+    """Fork a process for each line, which runs what its orders say; tell when one stopped or ended: ``started PID``,
+    ``stopped PID``, ``ended PID CODE``."""
     running: set[int] = set()
     os.set_blocking(0, False)
     pending = b""
@@ -187,7 +188,7 @@ def nursery() -> None:
             orders = json.loads(line)
             pid = os.fork()
             if pid == 0:
-                _be(orders)
+                _be(orders, run)
             running.add(pid)
             _tell({"started": pid, "for": orders["out"]})
         for pid in tuple(running):
@@ -204,7 +205,7 @@ def nursery() -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _be(orders: dict[str, Any]) -> None:
+def _be(orders: dict[str, Any], run: Callable[[dict[str, Any]], Coroutine[Any, Any, None]]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     code = 1
     try:
@@ -214,7 +215,7 @@ def _be(orders: dict[str, Any]) -> None:
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         logging.basicConfig(level="INFO", format="%(asctime)s %(process)d %(message)s", force=True)
-        asyncio.run(Trader(orders).run())
+        asyncio.run(run(orders))
         code = 0
     finally:
         logging.exception("ended")
@@ -227,5 +228,5 @@ def _tell(message: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    nursery()
+    nursery(lambda orders: Trader(orders).run())
     sys.exit(0)

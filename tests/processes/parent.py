@@ -63,9 +63,9 @@ class Nursery:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls) -> AsyncIterator[Nursery]:
+    async def open(cls, module: str = "tests.processes.child") -> AsyncIterator[Nursery]:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.processes.child", cwd=ROOT, stdin=asyncio.subprocess.PIPE,
+            sys.executable, "-m", module, cwd=ROOT, stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         nursery = cls(process)

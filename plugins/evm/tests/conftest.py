@@ -27,9 +27,14 @@ def _fetch(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def furnished() -> Iterator[Node]:
+def packages() -> Path:
+    """Where the bytecode of WETH9 and Multicall3 is."""
+    return cached("evm-tests-1", _fetch)
+
+
+@pytest.fixture(scope="session")
+def furnished(packages: Path) -> Iterator[Node]:
     """The node every test of this process shares; take `node`, which is as new each time."""
-    packages = cached("evm-tests-1", _fetch)
     with AnvilNode() as running:
         node = Node(running.url, running.ws_url)
         furnish(node, packages)

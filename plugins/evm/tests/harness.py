@@ -56,7 +56,8 @@ class WethHarness(Harness):
     """The WETH venue on a shared Anvil, put back to its first state for every case.
 
     ``waits``: blocks have no room for :meth:`resting` orders until :meth:`crossing` is asked for; so they wait in the
-    pool. Else every order is executed by the block that takes it.
+    pool. Else every order is executed by the block that takes it. ``spares``: what a ticket is made from is answered
+    while reads fail.
     """
 
     polled, quiet_s = True, 0.5
@@ -79,11 +80,12 @@ class WethHarness(Harness):
         }
     )
 
-    def __init__(self, node: Node, waits: bool = False) -> None:
-        self._node, self._clock, self._waits = node, FastClock(), waits
+    def __init__(self, node: Node, waits: bool = False, spares: bool = False) -> None:
+        self._node, self._clock, self._waits, self._spares = node, FastClock(), waits, spares
         self._base = 0
         self._full, self._turn = False, 0
         self._sent: dict[str, Transaction] = {}
+        self._mined: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._mining = threading.Lock()
 
     @property
@@ -148,16 +150,22 @@ class WethHarness(Harness):
 
     async def truth(self, account: str = "main") -> Sequence[TruthOrder]:
         node = self._node
-        mined = node.sent_by(account, self._base)
-        rows = [(tx, node("eth_getTransactionReceipt", tx["hash"])) for tx in mined]
-        pool = {tx["hash"]: tx for tx in sorted(node.waiting(account, ("pending",)), key=lambda tx: int(tx["nonce"], 16))}
-        found = [_truth(tx, receipt) for tx, receipt in [*rows, *((tx, None) for tx in pool.values())]]
+        pool = sorted(node.waiting(account, ("pending",)), key=lambda tx: int(tx["nonce"], 16))
+        while self._base < node.head():
+            self._base += 1
+            block = node("eth_getBlockByNumber", hex(self._base), True)
+            self._mined += [(tx, node("eth_getTransactionReceipt", tx["hash"])) for tx in block["transactions"]]
+        rows = [row for row in self._mined if row[0]["from"].lower() == ADDRESSES[account].lower()]
+        known = {tx["hash"] for tx, _ in rows} | {tx["hash"] for tx in pool}
+        waits = [tx for tx in pool if tx["hash"] not in {row["hash"] for row, _ in rows}]
+        found = [_truth(tx, receipt) for tx, receipt in [*rows, *((tx, None) for tx in waits)]]
         # What waited and was replaced is in no block: the node told that it took it, and the wire what it was.
         self._taken |= set(node("eth_getFilterChanges", self._filter))
-        used, known = node.nonce(account), {tx["hash"] for tx in mined} | set(pool)
+        replaced = {int(tx["nonce"], 16) for tx in pool}
+        used = int(node("eth_getTransactionCount", ADDRESSES[account], "latest"), 16)
         for tx_hash in sorted(self._taken & self._sent.keys() - known):
             tx = self._sent[tx_hash]
-            if tx.sender == ADDRESSES[account] and tx.unsigned.nonce < used:
+            if tx.sender == ADDRESSES[account] and (tx.unsigned.nonce < used or tx.unsigned.nonce in replaced):
                 found.append(_truth(_told(tx), None, live=False))
         return tuple(each for each in found if each is not None)
 
@@ -169,7 +177,7 @@ class WethHarness(Harness):
         return self._aside.ask(lambda: self._aside.proxy.counts().forwarded)
 
     async def inject(self, fault: Fault, *, times: int = 1, ms: int = 0, after: int = 0) -> None:
-        self._aside.ask(lambda: _arm(self._aside.proxy, self._later, fault, times, ms, after))
+        self._aside.ask(lambda: _arm(self._aside.proxy, self._later, fault, times, ms, after, self._spares))
 
     def _later(self, seconds: float, body: bytes) -> None:
         """What was sent arrives; nobody hears of its answer."""
@@ -196,7 +204,7 @@ class WethHarness(Harness):
         self._aside.outage(ms / 1000 / SPEED)
 
     async def settle(self) -> None:
-        self._mine(CONFIRMATIONS + 2)
+        self._aside.ask(lambda: self._mine(CONFIRMATIONS + 2))
         await self._clock.sleep(0.5)  # until a session that follows the chain has seen it
 
     async def restart(self) -> None:
@@ -204,17 +212,21 @@ class WethHarness(Harness):
 
     async def leap(self, ms: int) -> None:
         self._clock.leapt += ms
-        self._mine()
+        self._aside.ask(self._mine)
 
     async def skew(self, ms: int) -> None:
         self._clock.skew += ms
 
 
-def _arm(
-    proxy: FaultProxy, later: Callable[[float, bytes], None], fault: Fault, times: int, ms: int, after: int
-) -> None:
+Later = Callable[[float, bytes], None]
+
+
+def _arm(proxy: FaultProxy, later: Later, fault: Fault, times: int, ms: int, after: int, spares: bool) -> None:
     how: dict[str, Any] = {"times": times, "skip": after}
     seconds = ms / 1000 / SPEED
+    read: dict[str, Any] = {"rpc": READ, **how}
+    if spares:
+        read["request_body"] = lambda body: b"eth_feeHistory" not in body
     wait = {"Retry-After": str(math.ceil(ms / 1000))}
     match fault:
         case Fault.REQUEST_LOST:
@@ -236,11 +248,11 @@ def _arm(
         case Fault.SLOW:
             proxy.delay(seconds, **how)
         case Fault.READ_FAILS:
-            proxy.status(502, rpc=READ, **how)
+            proxy.status(502, **read)
         case Fault.READ_GARBLED:
-            proxy.truncate(30, rpc=READ, **how)
+            proxy.truncate(30, **read)
         case Fault.READ_LIMITED:
-            proxy.status(429, headers=wait, rpc=READ, **how)
+            proxy.status(429, headers=wait, **read)
         case _:
             raise NotImplementedError(fault)
 

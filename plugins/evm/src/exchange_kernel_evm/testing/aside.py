@@ -13,7 +13,8 @@ T = TypeVar("T")
 
 
 class ProxyAside:
-    """The proxy before one node. ``mine``: called every ``every_s``, so that the chain goes on."""
+    """The proxy before one node. ``mine``: called every ``every_s``, so that the chain goes on; nothing passes the
+    proxy while it runs."""
 
     def __init__(self, url: str, mine: Callable[[], None], every_s: float) -> None:
         self.proxy = FaultProxy(url)
@@ -77,7 +78,7 @@ class ProxyAside:
     async def _go_on(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)
-            await asyncio.to_thread(self._mine)
+            self._mine()
 
     async def _end(self) -> None:
         for task in self._later:

@@ -1,0 +1,189 @@
+"""A process that trades on a chain and is to be killed, or stopped, at a labelled point. ``python -m
+plugins.evm.tests.processes.worker`` is a nursery of them, as :mod:`tests.processes.child` is.
+
+Its orders name everything: ``adapter`` (module:function), ``venue``, ``config``, ``secrets``, ``store``, ``plan``:
+steps ``["place", id, {fields of StandardOrder}]``, ``["modify", id, {...}]``, ``["cancel", id]``, ``["wait", id]``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+import os
+import signal
+from collections import Counter
+from typing import Any
+
+from exchange_kernel.errors import CommitUnknown, IntentFinished, StoreUnavailable
+from exchange_kernel.kernel import Kernel
+from exchange_kernel.reconcile.session import Settings
+from exchange_kernel.schema import StandardOrder
+from exchange_kernel.state import SqlIntentStore
+from tests.processes.boundary import AdapterBoundary, StoreBoundary, Touch
+from tests.processes.child import nursery
+
+ACCOUNT = "main"
+SETTINGS = Settings(
+    lease_ms=1_000,
+    snapshot_every=1.0,
+    sweep_every=0.1,
+    first_look=0.1,
+    backoff=0.1,
+    max_backoff=0.5,
+    submit_timeout=3.0,
+    read_timeout=3.0,
+)
+_OPS = {"order": "place"}
+IN_FLIGHT = 4
+
+
+class ChainBoundary:
+    """An on-chain adapter, touched around every call, and before and after its bytes leave for the node. It has the
+    contract's ten methods and no optional protocol."""
+
+    check, close, markets, prepare = (
+        AdapterBoundary.check,
+        AdapterBoundary.close,
+        AdapterBoundary.markets,
+        AdapterBoundary.prepare,
+    )
+    lookup, open_orders, account, events, _read = (
+        AdapterBoundary.lookup,
+        AdapterBoundary.open_orders,
+        AdapterBoundary.account,
+        AdapterBoundary.events,
+        AdapterBoundary._read,
+    )
+
+    def __init__(self, inner: Any, touch: Touch) -> None:
+        self.inner, self._touch, self._op = inner, touch, ""
+
+    async def open(self, ctx: Any) -> Any:
+        await self._touch("before open", ctx)
+        opened = await self.inner.open(ctx)
+        send = self.inner._rpc.send
+
+        async def touched(raw: bytes) -> Any:
+            name = self._op
+            await self._touch(f"before send of {name}", raw)
+            sending = asyncio.ensure_future(send(raw))
+            # The connection is open by now: its bytes leave in the first turns of the loop.
+            for _ in range(IN_FLIGHT):
+                await asyncio.sleep(0)
+            await self._touch(f"sent {name}", raw)
+            answer = await sending
+            await self._touch(f"after send of {name}", raw)
+            return answer
+
+        self.inner._rpc.send = touched
+        return opened
+
+    async def submit(self, ticket: Any) -> Any:
+        op = json.loads(ticket.body.partition(b"\n")[0])["op"]
+        self._op = _OPS.get(op, op)
+        name = self._op
+        await self._touch(f"before submit of {name}", ticket)
+        ack = await self.inner.submit(ticket)
+        await self._touch(f"after submit of {name}", ack)
+        return ack
+
+
+class Worker:
+    """One process."""
+
+    def __init__(self, orders: dict[str, Any]) -> None:
+        self._orders, self._passed = orders, Counter[str]()
+        self._out = os.open(orders["out"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._going = asyncio.Event()
+        self._going.set()
+        module, _, name = orders["adapter"].partition(":")
+        self._store = StoreBoundary(SqlIntentStore(orders["store"]), self._touch)
+        self.kernel = Kernel(
+            ACCOUNT,
+            ChainBoundary(getattr(importlib.import_module(module), name)(), self._touch),  # type: ignore[arg-type]
+            self._store,  # type: ignore[arg-type]
+            venue=orders["venue"],
+            venue_config=orders["config"],
+            secrets=orders["secrets"],
+            settings=SETTINGS,
+            standby=orders["standby"],
+        )
+
+    def say(self, line: str) -> None:
+        """One line of the report."""
+        os.write(self._out, f"{line}\n".encode())
+
+    async def _touch(self, label: str, subject: Any) -> None:
+        await self._going.wait()
+        self._passed[label] += 1
+        if label != self._orders["label"] or self._passed[label] != self._orders["passage"]:
+            return
+        if self._orders["signal"] == "SIGSTOP":
+            # Stopped within a transaction it would keep SQLite's only write lock from its successor.
+            self._going.clear()
+            while self._store.writing:
+                await asyncio.sleep(0)
+        self.say(f"at {label}")
+        os.kill(os.getpid(), signal.Signals[self._orders["signal"]])
+        self._going.set()
+
+    async def run(self) -> None:
+        """Go through the plan, under the same ids in every process; then look until everything has ended."""
+        await self.kernel.start()
+        owning = asyncio.create_task(self._own())
+        for action, intent, *more in self._orders["plan"]:
+            await self._do(action, intent, *more)
+        while not await self._ended():
+            await asyncio.sleep(0.02)
+        self.say("settled")
+        await owning
+        await asyncio.Event().wait()
+
+    async def _do(self, action: str, intent: str, fields: dict[str, Any] | None = None) -> None:
+        kernel = self.kernel
+        if action == "wait":
+            while not (await kernel.get_order_state(intent)).status.terminal:
+                await asyncio.sleep(0.01)
+        elif action == "place":
+            order = StandardOrder(**(fields or {}))
+            await self._command(lambda: kernel.place_order(order, intent))
+        else:
+            while not (state := await kernel.get_order_state(intent)).observed_generation:
+                if state.status.terminal:
+                    break
+                await asyncio.sleep(0.01)
+            if action == "modify":
+                await self._command(lambda: kernel.modify_order(intent, StandardOrder(**(fields or {}))))
+            else:
+                await self._command(lambda: kernel.cancel_order(intent))
+        self.say(f"done {action} {intent}")
+
+    async def _command(self, call: Any) -> None:
+        while True:
+            try:
+                await call()
+            except (StoreUnavailable, CommitUnknown):
+                continue
+            except IntentFinished:
+                pass
+            return
+
+    async def _own(self) -> None:
+        while not (session := self.kernel._session) or not session.epoch:
+            await asyncio.sleep(0.02)
+        self.say("owns")
+
+    async def _ended(self) -> bool:
+        intents = await self.kernel.get_all_intents()
+        states = [await self.kernel.get_order_state(each.intent_id) for each in intents]
+        return all(state.status.terminal for state in states)
+
+
+if __name__ == "__main__":
+    for module in ("plugins.evm.tests.weth", "exchange_kernel_uniswap.adapter"):
+        importlib.import_module(module)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    nursery(lambda orders: Worker(orders).run())

@@ -23,12 +23,11 @@ from exchange_kernel.value import revised
 from exchange_kernel.venue import Executed, OrderReport, Spec
 from exchange_kernel_evm.body import read_body
 from exchange_kernel_uniswap import swap_router
-from exchange_kernel_uniswap.config import Market
 from exchange_kernel_uniswap.orders import range_of, routes_for
 from exchange_kernel_uniswap.range_orders import SLOT0
 from exchange_kernel_uniswap.swaps import swap_of
 from exchange_kernel_uniswap.ticks import sqrt_at_tick
-from plugins.uniswap.tests.desk import ACCOUNT, KEY_NAME, Desk, Evidence, record_of
+from plugins.uniswap.tests.desk import ACCOUNT, Desk, Evidence, record_of
 from plugins.uniswap.tests.ground import FAR, Node, Trader
 from plugins.uniswap.tests.pools_made import enrich
 
@@ -71,7 +70,8 @@ class Pit:
     def price(self, side: Side, steps: int) -> Decimal:
         """A price on the grid, so many steps away from the market on the order's own side; below 0: beyond it."""
         market, spacing = self.market, self.pool.spacing
-        away = market.scale.price_at(self.tick) * (1 + Fraction(steps * spacing, 10_000) * (1 if side is Side.SELL else -1))
+        away = 1 + Fraction(steps * spacing, 10_000) * (1 if side is Side.SELL else -1)
+        away *= market.scale.price_at(self.tick)
         below, above = market.scale.edges(Decimal(away.numerator) / Decimal(away.denominator), side, spacing)
         found = above if side is Side.SELL else below
         assert found is not None
@@ -208,5 +208,240 @@ def test_the_price_goes_through_and_the_proceeds_are_taken_once(
         assert order.limit_price is not None
         assert fill.quote / fill.base >= order.limit_price if side is Side.SELL else True
         assert fill.quote / fill.base <= order.limit_price if side is Side.BUY else True
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("part", [Fraction(0), Fraction(2, 5)])
+def test_a_cancel_books_what_was_executed_until_then(desk: Desk, side: Side, part: Fraction) -> None:
+    """Untouched, the deposit comes back but for what the pool rounds away, which is a cost; touched, the executed part
+    is one fill. Nothing is booked before."""
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        order = maker(pit, side)
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(order, "a")
+            await working(desk, kernel, "a")
+            if part:
+                pit.move(order, part)
+                await desk.passes(3)
+                seen = await tentative(kernel)
+                assert seen is not None and 0 < seen.base < AMOUNT
+            assert not (await kernel.get_order_state("a")).filled_base
+            await kernel.cancel_order("a")
+            state = await desk.reaches(kernel, "a", *FINISHED)
+            assert state.status is IntentStatus.CANCELED, state
+            record = await record_of(platform, "a")
+        judged(desk, before, record)
+        assert len(record.fills) == bool(part)
+        if part:
+            assert record.fills[0].base == seen.base
+
+    asyncio.run(scene())
+
+
+def test_what_the_price_takes_back_was_never_filled(desk: Desk) -> None:
+    """Most of the way and back again: the tentative execution falls to nothing, no fill is booked, and after it went
+    through for good there is one."""
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        order = maker(pit, Side.SELL)
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(order, "a")
+            await working(desk, kernel, "a")
+            rows = []
+            for part in (Fraction(9, 10), Fraction(1, 10), Fraction(0)):
+                pit.move(order, part)
+                await desk.passes(2)
+                rows.append(await tentative(kernel))
+            most, little, none = rows
+            assert most is not None and little is not None
+            assert most.base > little.base > 0
+            assert none == Executed()
+            record = await record_of(platform, "a")
+            assert not record.fills and record.progress.status is IntentStatus.WORKING
+            pit.move(order, Fraction(1))
+            assert (await desk.reaches(kernel, "a", *FINISHED)).status is IntentStatus.FILLED
+            record = await record_of(platform, "a")
+        judged(desk, before, record)
+        (fill,) = record.fills
+        assert fill.fees  # it earned the pool's fee on the way there and back
+
+    asyncio.run(scene())
+
+
+def test_only_the_withdrawal_counts(desk: Desk) -> None:
+    """All of it is executed and the withdrawal is on its way; the price comes back before its block. It reverts, the
+    order rests on, its gas is booked, and when the price goes through again one fill is."""
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        order = maker(pit, Side.BUY)
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(order, "a")
+            await working(desk, kernel, "a")
+            pit.move(order, Fraction(1))
+            desk.node("evm_setAutomine", False)
+            await waiting(desk, 1)
+            kept = drop_all(desk)
+            desk.node("evm_setAutomine", True)
+            pit.move(order, Fraction(0))
+            for raw in kept:
+                desk.node("eth_sendRawTransaction", raw)
+            await desk.passes(6)
+            assert await tentative(kernel) == Executed()
+            assert (await kernel.get_order_state("a")).status is IntentStatus.WORKING
+            pit.move(order, Fraction(1))
+            assert (await desk.reaches(kernel, "a", *FINISHED)).status is IntentStatus.FILLED
+            record = await record_of(platform, "a")
+        failed = [tx for tx, receipt in before.transactions() if receipt["status"] == "0x0"]
+        assert len(failed) == 1
+        judged(desk, before, record)
+        assert len(record.fills) == 1
+
+    asyncio.run(scene())
+
+
+def pool_of(desk: Desk) -> list[dict[str, Any]]:
+    """The account's transactions that wait."""
+    content, address = desk.node("txpool_content"), desk.trader.address.lower()
+    return [tx for kind in ("pending", "queued") for tx in (content[kind].get(address) or {}).values()]
+
+
+async def waiting(desk: Desk, count: int) -> None:
+    """So many transactions of the account wait in the pool."""
+
+    async with asyncio.timeout(20):
+        while len(pool_of(desk)) != count:
+            await asyncio.sleep(0.05)
+
+
+def drop_all(desk: Desk) -> list[str]:
+    """They are taken out of the pool; their bytes."""
+    kept = []
+    for tx in pool_of(desk):
+        kept.append(desk.node("eth_getRawTransactionByHash", tx["hash"]))
+        desk.node("anvil_dropTransaction", tx["hash"])
+    return kept
+
+
+def mined_by(desk: Desk, before: Evidence) -> int:
+    return len(before.transactions())
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_restart_between_any_two_steps_changes_nothing(desk: Desk, side: Side) -> None:
+    """A new platform after the mint, after a part, after all of it, after the withdrawal was sent: one fill."""
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        order = maker(pit, side)
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            await platform[ACCOUNT].place_order(order, "a")
+            await working(desk, platform[ACCOUNT], "a")
+        async with desk.platform() as platform:
+            await desk.passes(2)
+            assert await tentative(platform[ACCOUNT]) == Executed()
+        pit.move(order, Fraction(1, 2))
+        async with desk.platform() as platform:
+            await desk.passes(2)
+            seen = await tentative(platform[ACCOUNT])
+            assert seen is not None and seen.base > 0
+        pit.move(order, Fraction(1))
+        desk.node("evm_setAutomine", False)
+        async with desk.platform() as platform:
+            await waiting(desk, 1)
+        desk.node("evm_setAutomine", True)
+        async with desk.platform() as platform:
+            assert (await desk.reaches(platform[ACCOUNT], "a", *FINISHED)).status is IntentStatus.FILLED
+        async with desk.platform() as platform:
+            await desk.passes(2)
+            record = await record_of(platform, "a")
+        judged(desk, before, record)
+        assert len(record.fills) == 1
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_reorganisation_takes_the_mint_back(opened: Open, kept: bool) -> None:
+    """The block of the mint is gone. Whether the pool still has its bytes or not, there is one position in the end."""
+    desk = opened(confirmations=4)
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        order = maker(pit, Side.SELL)
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await allowed(desk, kernel, order)
+            mark = desk.node("evm_snapshot")
+            await kernel.place_order(order, "a")
+            await until_seen(kernel, "a")
+            (tx, _) = before.transactions()[-1]
+            raw = desk.node("eth_getRawTransactionByHash", tx["hash"])
+            reorganise(desk, mark, [raw] if kept else [])
+            await working(desk, kernel, "a")
+            await desk.passes(5)
+            pit.move(order, Fraction(1))
+            assert (await desk.reaches(kernel, "a", *FINISHED)).status is IntentStatus.FILLED
+            record = await record_of(platform, "a")
+        judged_since(desk, before, record)
+        assert len(record.fills) == 1
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_reorganisation_takes_the_withdrawal_back(opened: Open, settled: bool, kept: bool) -> None:
+    """A settlement or a cancel was in a block that is gone: until one is final nothing is booked, and then once."""
+    desk = opened(confirmations=4)
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        order = maker(pit, Side.SELL)
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(order, "a")
+            await working(desk, kernel, "a")
+            await desk.passes(5)
+            pit.move(order, Fraction(1, 2))
+            await desk.passes(5)
+            mark = desk.node("evm_snapshot")
+            had = mined_by(desk, before)
+            if settled:
+                pit.move(order, Fraction(1))
+            else:
+                await kernel.cancel_order("a")
+            async with asyncio.timeout(20):
+                while mined_by(desk, before) == had:
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(0.3)
+            assert not (await record_of(platform, "a")).fills
+            (tx, _) = before.transactions()[-1]
+            raw = desk.node("eth_getRawTransactionByHash", tx["hash"])
+            if settled:
+                desk.node("evm_revert", mark)
+                pit.move(order, Fraction(1))
+                reorganise(desk, None, [raw] if kept else [])
+            else:
+                reorganise(desk, mark, [raw] if kept else [])
+            state = await desk.reaches(kernel, "a", *FINISHED)
+            assert state.status is (IntentStatus.FILLED if settled else IntentStatus.CANCELED), state
+            record = await record_of(platform, "a")
+        judged_since(desk, before, record)
+        assert len(record.fills) == 1
 
     asyncio.run(scene())

@@ -183,19 +183,19 @@ class Tickets:
         before = prep.instead_of
         if before is not None and before.slot is not None and before.slot.number < state.next:
             raise UnknownTarget(f"number {before.slot.number} is used already")
-        again = prep.now + self._ledger.chain.block_ms
+        again, newest = prep.now + self._ledger.chain.block_ms, None
         for (ticket, body), waits in zip(rows, pooled, strict=True):
-            at, tx = mined.get(body.tx.hash), body.tx.unsigned
-            if body.op not in ("cancel", "settle"):
-                continue
-            if at is not None and at.ok and at.block > state.final.number:
+            at = mined.get(body.tx.hash)
+            if body.op in ("cancel", "settle") and at is not None and at.ok and at.block > state.final.number:
                 return NotNow(again, f"{at.hash} has ended it, and is not final yet")
-            if at is not None or tx.nonce < state.next:
-                continue
-            good = waits and self._clock() < ticket.send_before
-            if prep.instead_of is None and good and not is_stuck(Fees(tx.max_fee, tx.tip), state.head.base_fee, 0):
+            if body.tx.unsigned.nonce >= state.next:
+                newest = ticket, body, waits
+        if newest is not None and before is None:
+            before, body, waits = newest
+            fees = Fees(body.tx.unsigned.max_fee, body.tx.unsigned.tip)
+            good = body.op in ("cancel", "settle") and waits and self._clock() < before.send_before
+            if good and not is_stuck(fees, state.head.base_fee, 0):
                 return NotNow(again, f"{body.tx.hash} is to end it, and waits for its block")
-            before = before or ticket
         call = await venue.withdraw(placed.terms, mined[placed.tx.hash], self._ledger, whole=op == "settle")
         return await self._call(op, key, placed.key, call, prep, before)
 

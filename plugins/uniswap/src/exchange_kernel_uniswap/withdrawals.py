@@ -104,15 +104,11 @@ def _split(order: RangeOrder, paid: tuple[int, int]) -> tuple[int, int]:
     return paid if order.sells_token0 else (paid[1], paid[0])
 
 
-def _earned(order: RangeOrder, order_id: int, row: Withdrawal) -> tuple[Cost, ...]:
-    prefix = f"{row.by.hash}/{order_id}/earned"
+def _earned(order: RangeOrder, token_id: int, row: Withdrawal) -> tuple[Cost, ...]:
     base_at = 0 if (order.side is Side.SELL) is order.sells_token0 else 1
+    rows = ((order.base, row.earned[base_at]), (order.quote, row.earned[1 - base_at]))
     return tuple(
-        Cost(
-            f"{row.by.hash}/{order_id}/earned/{token.symbol}",
-            token.symbol,
-            EXACT.minus(token.amount(row.earned[place])),
-        )
-        for token, place in ((order.base, base_at), (order.quote, 1 - base_at))
-        if row.earned[place]
+        Cost(f"{row.by.hash}/{token_id}/earned/{token.symbol}", token.symbol, EXACT.minus(token.amount(units)))
+        for token, units in rows
+        if units
     )

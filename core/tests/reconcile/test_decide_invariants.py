@@ -47,6 +47,7 @@ from exchange_kernel.reconcile.decide import (
     remaining,
 )
 from exchange_kernel.reconcile.proof import Look, proves_dead
+from exchange_kernel.reconcile.weighing import taken_back
 from exchange_kernel.schema import TimeInForce
 from exchange_kernel.state.rows import CREATING, Attempt, AttemptState, Record, TicketKind, TicketRow, TicketState
 from exchange_kernel.venue import Fence, Slot, SlotEnd
@@ -248,7 +249,7 @@ def allowed(before: Record, known: Facts) -> None:
                 assert active
                 assert again.generation == before.intent.generation
             if again.kind is K.PLACE:
-                assert one.state is A.UNKNOWN
+                assert one.state is A.UNKNOWN or taken_back(before, one, known)
                 assert any(seen.key == one.key for seen in known.looks)
                 fits = one.spec.amount <= remaining(before, without=one.n)
                 assert (active and fits) or (not again.ticket.fence.ends and one.spec.post_only)

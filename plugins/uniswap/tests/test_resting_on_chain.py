@@ -4,6 +4,7 @@ paid when it was withdrawn, whatever the price did before."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -22,9 +23,10 @@ from exchange_kernel.state.rows import Record
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Executed, OrderReport, Spec
 from exchange_kernel_evm.body import read_body
+from exchange_kernel_evm.tokens import APPROVE
 from exchange_kernel_uniswap import swap_router
 from exchange_kernel_uniswap.orders import range_of, routes_for
-from exchange_kernel_uniswap.range_orders import SLOT0
+from exchange_kernel_uniswap.range_orders import SLOT0, close_draft
 from exchange_kernel_uniswap.swaps import swap_of
 from exchange_kernel_uniswap.ticks import sqrt_at_tick
 from plugins.uniswap.tests.desk import ACCOUNT, Desk, Evidence, record_of
@@ -334,7 +336,19 @@ def drop_all(desk: Desk) -> list[str]:
     return kept
 
 
-def mined_by(desk: Desk, before: Evidence) -> int:
+def reorganise(desk: Desk, mark: str, kept: list[str], then: Callable[[], None] = lambda: None) -> None:
+    """Every block since the mark is another one. ``kept``: what the pool still has."""
+    head = int(desk.node("eth_blockNumber"), 16)
+    assert desk.node("evm_revert", mark)
+    desk.node("evm_increaseTime", 1)
+    then()
+    while int(desk.node("eth_blockNumber"), 16) <= head:
+        desk.mine()
+    for raw in kept:
+        desk.node("eth_sendRawTransaction", raw)
+
+
+def mined_by(before: Evidence) -> int:
     return len(before.transactions())
 
 
@@ -381,22 +395,25 @@ def test_a_reorganisation_takes_the_mint_back(opened: Open, kept: bool) -> None:
     async def scene() -> None:
         pit = Pit(desk)
         order = maker(pit, Side.SELL)
+        at = desk.setup.at
+        assert desk.trader.send(at.weth, APPROVE.call(at.v3_positions, int(AMOUNT * 10**18)))[0].ok
         before = desk.evidence()
         async with desk.platform() as platform:
             kernel = platform[ACCOUNT]
-            await allowed(desk, kernel, order)
             mark = desk.node("evm_snapshot")
             await kernel.place_order(order, "a")
-            await until_seen(kernel, "a")
+            async with asyncio.timeout(20):
+                while (await kernel.get_order_state("a")).status is not IntentStatus.WORKING:
+                    await asyncio.sleep(0.05)
             (tx, _) = before.transactions()[-1]
             raw = desk.node("eth_getRawTransactionByHash", tx["hash"])
             reorganise(desk, mark, [raw] if kept else [])
-            await working(desk, kernel, "a")
+            await desk.until(lambda: resting(kernel), lambda: kernel.get_order_state("a"))
             await desk.passes(5)
             pit.move(order, Fraction(1))
             assert (await desk.reaches(kernel, "a", *FINISHED)).status is IntentStatus.FILLED
             record = await record_of(platform, "a")
-        judged_since(desk, before, record)
+        judged(desk, before, record)
         assert len(record.fills) == 1
 
     asyncio.run(scene())
@@ -420,28 +437,212 @@ def test_a_reorganisation_takes_the_withdrawal_back(opened: Open, settled: bool,
             pit.move(order, Fraction(1, 2))
             await desk.passes(5)
             mark = desk.node("evm_snapshot")
-            had = mined_by(desk, before)
+            had = mined_by(before)
             if settled:
                 pit.move(order, Fraction(1))
             else:
                 await kernel.cancel_order("a")
             async with asyncio.timeout(20):
-                while mined_by(desk, before) == had:
+                while mined_by(before) == had:
                     await asyncio.sleep(0.05)
             await asyncio.sleep(0.3)
             assert not (await record_of(platform, "a")).fills
             (tx, _) = before.transactions()[-1]
             raw = desk.node("eth_getRawTransactionByHash", tx["hash"])
-            if settled:
-                desk.node("evm_revert", mark)
-                pit.move(order, Fraction(1))
-                reorganise(desk, None, [raw] if kept else [])
-            else:
-                reorganise(desk, mark, [raw] if kept else [])
+            through = (lambda: pit.move(order, Fraction(1))) if settled else (lambda: None)
+            reorganise(desk, mark, [raw] if kept else [], through)
             state = await desk.reaches(kernel, "a", *FINISHED)
             assert state.status is (IntentStatus.FILLED if settled else IntentStatus.CANCELED), state
             record = await record_of(platform, "a")
-        judged_since(desk, before, record)
+        judged(desk, before, record)
+        assert len(record.fills) == 1
+
+    asyncio.run(scene())
+
+
+def test_a_changed_order_is_ended_and_placed_anew(desk: Desk) -> None:
+    """A position stays where it is: half executed, the order is withdrawn, that is booked, and a second position has
+    what is left at the new price, and never more."""
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        order = maker(pit, Side.SELL)
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(order, "a")
+            await working(desk, kernel, "a")
+            pit.move(order, Fraction(1, 2))
+            await desk.passes(2)
+            changed = order.but(limit_price=pit.price(Side.SELL, 6), amount=AMOUNT + 1)
+            await kernel.modify_order("a", changed)
+
+            async def again() -> bool:
+                return len((await record_of(platform, "a")).attempts) == 2 and await resting(kernel) is not None
+
+            await desk.until(again, lambda: kernel.get_order_state("a"))
+            (fill,) = (await record_of(platform, "a")).fills
+            report = await resting(kernel)
+            assert report is not None
+            assert (report.amount, report.price) == (EXACT.subtract(AMOUNT + 1, fill.base), changed.limit_price)
+            pit.move(changed, Fraction(1))
+            assert (await desk.reaches(kernel, "a", *FINISHED)).status is IntentStatus.FILLED
+            record = await record_of(platform, "a")
+        judged(desk, before, record)
+        done = sum((each.base for each in record.fills), Decimal(0))
+        assert 0 <= AMOUNT + 1 - done <= Decimal("1e-9")
+
+    asyncio.run(scene())
+
+
+def test_an_order_that_would_take_is_refused_unsigned(desk: Desk) -> None:
+    """At the market's own step and beyond it: rejected by name, and no transaction was made."""
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            for n, (side, steps) in enumerate([(Side.SELL, -3), (Side.BUY, -3), (Side.SELL, -1), (Side.BUY, -1)]):
+                await kernel.place_order(maker(pit, side, steps=steps), f"o{n}")
+                state = await desk.reaches(kernel, f"o{n}", *FINISHED)
+                assert state.status is IntentStatus.REJECTED
+                assert "the order's step is" in state.reason
+        assert before.used == 0
+
+    asyncio.run(scene())
+
+
+def test_a_price_off_the_grid_is_told_its_neighbours(desk: Desk) -> None:
+    """Before anything is written; and both neighbours are taken."""
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            order = maker(pit, Side.SELL).but(limit_price=Decimal(3300))
+            with pytest.raises(InvalidOrder, match="is not a price of this pool's tick grid") as caught:
+                await kernel.place_order(order, "a")
+            near = [Decimal(each) for each in caught.value.hint.removeprefix("near: ").split(" and ")]
+            assert near[0] < 3300 < near[1]
+            for price in near:
+                assert not (await kernel.dry_run(order.but(limit_price=price))).emulated
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_what_a_position_holds_is_the_accounts_and_not_free(desk: Desk, side: Side) -> None:
+    """Total is what is free and what a withdrawal would pay; as a position the base in it shows."""
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        order = maker(pit, side)
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            adapter: Any = kernel._session.adapter  # type: ignore[attr-defined]
+            had = {row.asset: row for row in (await adapter.account()).balances}
+            assert all(row.total == row.free for row in had.values())
+            await kernel.place_order(order, "a")
+            await working(desk, kernel, "a")
+            pit.move(order, Fraction(1, 2))
+            await desk.passes(2)
+            snapshot, seen = await adapter.account(), await tentative(kernel)
+            now = {row.asset: row for row in snapshot.balances}
+            assert seen is not None
+            free = {name: desk.amount(name, units) for name, units in desk.evidence().balances().items()}
+            assert {name: row.free for name, row in now.items()} == free
+            inside = {name: row.total - row.free for name, row in now.items() if row.total != row.free}
+            sign = 1 if side is Side.SELL else -1
+            assert inside.keys() == {"WETH", "USDC"}
+            for asset, done in (("WETH", -sign * seen.base), ("USDC", sign * seen.quote)):
+                lost = now[asset].total - had[asset].total - done
+                assert -1 <= lost.scaleb(desk.setup.tokens[asset].decimals) <= 1
+            (position,) = snapshot.positions
+            assert (position.symbol, position.amount) == ("WETH/USDC", inside["WETH"])
+            await kernel.cancel_order("a")
+            await desk.reaches(kernel, "a", *FINISHED)
+            await desk.passes(1)
+            after = await adapter.account()
+            assert not after.positions
+            assert all(row.total == row.free for row in after.balances)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("amount_in", list(AmountType))
+@pytest.mark.parametrize("symbol", ["WETH/USDC", "ETH/USDC"])
+def test_a_kernel_that_lost_its_database_finds_what_rests(
+    opened: Open, symbol: str, side: Side, amount_in: AmountType
+) -> None:
+    """From the position to its mint, and from its calldata to the very order: key, side, amount, price."""
+    desk = opened(symbols=["WETH/USDC", "ETH/USDC"])
+
+    async def scene() -> None:
+        pit = Pit(desk, symbol)
+        order = maker(pit, side, amount_in)
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(order, "a")
+            await working(desk, kernel, "a")
+            record = await record_of(platform, "a")
+        desk.folder = desk.folder / "another"
+        desk.folder.mkdir()
+        desk.mine(200)
+        async with desk.platform() as platform:
+            report = await resting(platform[ACCOUNT])
+        assert report is not None
+        assert (report.key, report.symbol, report.side) == (record.attempts[0].key, symbol, side)
+        assert (report.amount, report.price) == (order.amount, order.limit_price)
+
+    asyncio.run(scene())
+
+
+def test_what_its_owner_withdraws_by_hand_is_booked(desk: Desk) -> None:
+    """Another wallet with the same key takes the position out: the executed part is booked, and the order is over."""
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        order = maker(pit, Side.SELL)
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            await kernel.place_order(order, "a")
+            await working(desk, kernel, "a")
+            pit.move(order, Fraction(1, 2))
+            await desk.passes(2)
+            adapter: Any = kernel._session.adapter  # type: ignore[attr-defined]
+            (owned,) = await adapter._venue._ranges._positions.owned(adapter._ledger)
+            draft = close_draft(desk.setup.at, owned.order, owned.token_id, desk.trader.address, FAR)
+            assert desk.trader.send(draft.to, draft.data)[0].ok
+            state = await desk.reaches(kernel, "a", *FINISHED)
+            assert state.status is IntentStatus.CANCELED, state
+            record = await record_of(platform, "a")
+        assert ledger(record) == on_chain(desk, before)
+        assert len(record.fills) == 1
+
+    asyncio.run(scene())
+
+
+def test_a_day_order_rests_and_is_withdrawn_by_the_kernels_timer(desk: Desk) -> None:
+    """Its end is not on the chain: the kernel withdraws it then, and books what was executed."""
+
+    async def scene() -> None:
+        pit = Pit(desk)
+        end = time.time_ns() // 1_000_000 + 6_000
+        order = maker(pit, Side.BUY, tif=TimeInForce.GTD, expire_at=end)
+        before = desk.evidence()
+        async with desk.platform() as platform:
+            kernel = platform[ACCOUNT]
+            assert (await kernel.dry_run(order)).emulated == ("gtd",)
+            await kernel.place_order(order, "a")
+            await working(desk, kernel, "a")
+            pit.move(order, Fraction(1, 4))
+            state = await desk.reaches(kernel, "a", *FINISHED)
+            assert state.status is IntentStatus.EXPIRED, state
+            record = await record_of(platform, "a")
+        judged(desk, before, record)
         assert len(record.fills) == 1
 
     asyncio.run(scene())

@@ -24,7 +24,7 @@ from exchange_kernel.reconcile.decisions import (
 )
 from exchange_kernel.reconcile.needs import needed
 from exchange_kernel.reconcile.proof import provable, proves_dead, summary
-from exchange_kernel.reconcile.weighing import Facts, look_until, query, sendable
+from exchange_kernel.reconcile.weighing import Facts, look_until, query, sendable, taken_back
 from exchange_kernel.schema import TimeInForce
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.rows import OPENING, Attempt, AttemptState, Record, TicketKind, TicketRow, TicketState
@@ -55,11 +55,11 @@ def _decide(record: Record, facts: Facts) -> Decision:
     live = record.live
     if live is None:
         return _without_attempt(record, facts)
+    if taken_back(record, live, facts):
+        return undecided(record, live, facts)
     if live.state is AttemptState.CLOSING:
         return CloseForgotten(live) if facts.gone else query(live, "final fills", facts)
-    if live.seen:
-        return _working(record, live, facts)
-    return undecided(record, live, facts)
+    return _working(record, live, facts) if live.seen else undecided(record, live, facts)
 
 
 def ends_now(record: Record, facts: Facts) -> bool:
@@ -205,9 +205,10 @@ def ended_by_us(record: Record, attempt: Attempt) -> bool:
 
 
 def undecided(record: Record, live: Attempt, facts: Facts) -> Decision:
-    """What was sent has not been seen: prove it dead, repeat it where that is harmless, or look."""
+    """What was sent has not been seen, or not since a ledger took it back: prove it dead, repeat it where that is
+    harmless, or look. What was seen once is not proved dead by absence: its number is used up, and that is seen."""
     ref = record.ref(live)
-    if proves_dead(ref, facts.looks, facts.opened):
+    if not live.seen and proves_dead(ref, facts.looks, facts.opened):
         return CloseDead(live, summary(facts.looks))
     place = next((row for row in record.tickets_of(live.n) if row.kind in OPENING), None)
     if place is None:

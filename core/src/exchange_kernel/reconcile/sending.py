@@ -17,6 +17,7 @@ from exchange_kernel.errors import (
     NotAuthorized,
     RateLimited,
     Rejected,
+    UnknownTarget,
     Unsupported,
 )
 from exchange_kernel.models import ZERO, Condition, IntentStatus
@@ -156,7 +157,9 @@ class Sender:
         retry = getattr(error, "retry_at", None) or 0
         at = max(retry, session.clock.now_ms() + session.backoff_ms(watch.failures))
         watch.not_before = watch.cancel_at = at
-        if not creating or draft.record.live is not None:
+        if isinstance(error, UnknownTarget):
+            watch.query_at = 0  # what became of it is found by looking, before anything else is tried (R21)
+        elif not creating or draft.record.live is not None:
             watch.query_at = max(watch.query_at, at)
         draft.condition(Condition("Degraded", code_of(error), f"prepare failed: {error}"[:200], draft.now))
         if draft.record.live is not None and creating and isinstance(error, (Rejected, InvalidOrder)):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from exchange_kernel.reconcile.decisions import Decision, Query, Wait
 from exchange_kernel.reconcile.proof import Look
-from exchange_kernel.state.rows import Attempt, TicketRow
+from exchange_kernel.state.rows import OPENING, Attempt, Record, TicketRow
 from exchange_kernel.value import Value
 from exchange_kernel.venue import Need, Opened
 
@@ -51,6 +51,17 @@ class Facts(Value, frozen=True):
 def sendable(row: TicketRow, facts: Facts) -> bool:
     """May copies of this ticket still be sent: is repetition harmless, and it not too old (R2)?"""
     return row.ticket.fence.repeatable and facts.now < row.ticket.send_before
+
+
+def taken_back(record: Record, attempt: Attempt, facts: Facts) -> bool:
+    """Did a ledger show this attempt, and shows it no more, with its number free again? A reorganisation took its
+    block, and whoever still has its bytes can have them executed. Nothing of it was booked: nothing was final."""
+    place = next((row.ticket for row in record.tickets_of(attempt.n) if row.kind in OPENING), None)
+    if place is None or place.fence.authority != "ledger" or place.slot is None:
+        return False
+    looks = [look for look in facts.looks if look.key == attempt.key]
+    free = bool(looks) and place.slot not in looks[-1].absent.at.spent
+    return free and attempt.seen and not attempt.booked_base
 
 
 def query(attempt: Attempt, why: str, facts: Facts) -> Decision:

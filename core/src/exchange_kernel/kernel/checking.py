@@ -12,7 +12,7 @@ from exchange_kernel.reconcile.apply import notional
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.wanted import guarded_spec
 from exchange_kernel.schema import AmountType, StandardOrder, SymbolMetadata
-from exchange_kernel.venue import Preview, Prices, PriceTick, Spec
+from exchange_kernel.venue import Preview, Prices, PriceTick
 
 
 async def check_order(
@@ -25,7 +25,10 @@ async def check_order(
         raise InvalidOrder("order", type(order).__name__, "must be a StandardOrder")
     symbol = find_symbol(session, order.symbol_id)
     order = validate(order, symbol, session.clock.now_ms())
-    preview = session.adapter.check(await _guarded(session, order, symbol))
+    spec = to_spec(order, symbol)
+    if order.limit_price is None and order.max_slippage is not None:
+        spec = guarded_spec(spec, order, await _newest_price(session, order.symbol_id), symbol)
+    preview = session.adapter.check(spec)
     spec = preview.spec
     price = None
     if spec.limit is None and spec.guard is None and spec.amount_in is AmountType.BASE and _bounded(limits):
@@ -36,13 +39,6 @@ async def check_order(
 
 def _bounded(limits: Limits) -> bool:
     return limits.max_order_notional is not None or limits.max_open_notional is not None
-
-
-async def _guarded(session: Session, order: StandardOrder, symbol: SymbolMetadata) -> Spec:
-    spec = to_spec(order, symbol)
-    if order.limit_price is not None or order.max_slippage is None:
-        return spec
-    return guarded_spec(spec, order, await _newest_price(session, order.symbol_id), symbol)
 
 
 async def _newest_price(session: Session, symbol_id: str) -> PriceTick | None:

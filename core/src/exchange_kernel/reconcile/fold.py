@@ -71,8 +71,10 @@ def fold(draft: Draft, n: int, report: OrderReport, source: Source) -> None:
 
 def _stranger(attempt: Attempt, report: OrderReport) -> bool:
     """Is this another venue object than the attempt's own, without a link between them (S1 is broken at the venue)?"""
+    if not attempt.seen:
+        return False
     own = next((vid for vid in attempt.ids if vid.kind == report.id.kind), None)
-    if own is None or own == report.id or not attempt.seen:
+    if own is None or own == report.id:
         return False
     return not any(vid in attempt.ids and vid.kind not in ("client", "request") for vid in report.links)
 
@@ -313,11 +315,12 @@ def closes(attempt: Attempt) -> bool:
 def _applied(draft: Draft, old: Attempt, attempt: Attempt, report: OrderReport) -> Attempt:
     """Does the report show an amendment of ours? By the key of the last command applied, else by the values themselves:
     those only of a report that isn't older than what is known, or an order changed back would pass for its own past."""
+    amendments = [row for row in draft.record.tickets_of(attempt.n) if row.kind is TicketKind.AMEND]
+    if not amendments:
+        return attempt
     known = _key(old.venue_status, old.version, old.as_of)
     current = _key(report.status.value, _version(report), report.as_of) >= known
-    for row in reversed(draft.record.tickets_of(attempt.n)):
-        if row.kind is not TicketKind.AMEND:
-            continue
+    for row in reversed(amendments):
         if row.state is TicketState.SETTLED:
             break
         spec = row.spec

@@ -51,7 +51,7 @@ from exchange_kernel.reconcile.decide import (
 )
 from exchange_kernel.schema import AmountType, TimeInForce
 from exchange_kernel.state.rows import AttemptState, Record, TicketKind, TicketRow, TicketState
-from exchange_kernel.venue import Fence
+from exchange_kernel.venue import Fence, SlotEnd, TimeEnd
 
 A, T, K = AttemptState, TicketState, TicketKind
 FILLED, CANCELED = IntentStatus.FILLED, IntentStatus.CANCELED
@@ -346,6 +346,14 @@ def crowded(*tickets: TicketRow, **more: Any) -> Record:
     return record([late, one], [row(state=T.SETTLED), row(n=2, state=T.DONE), *tickets], [fill_row("f", 4)], **more)
 
 
+MINED = row(state=T.DONE, fence=Fence(True, (SlotEnd(SLOT), TimeEnd(PLACED, "ledger")), "ledger"))
+
+
+def reorganised(state: AttemptState = A.LIVE) -> Record:
+    """An order that was in a block."""
+    return record([attempt(state=state)], [MINED])
+
+
 AMENDING = row(K.AMEND, seq=2, generation=2, amends=spec(12))
 AMENDING_AGAIN = row(K.AMEND, seq=2, generation=2, fence=Fence(True, ()), amends=spec(12))
 CANCELING = row(K.CANCEL, seq=2, fence=CANCEL_WINDOW)
@@ -366,6 +374,16 @@ WORKING = [
     case("not in a complete snapshot", working(), Query, facts(missing=True)),
     case("gone", working(booked=3), CloseForgotten, facts(gone=True, missing=True)),
     # R20, R21
+    # what a ledger showed and took back
+    case("taken back: send again", reorganised(), Resend, facts(**LOOKED), row=MINED),
+    case("taken back after its end: send again", reorganised(A.CLOSING), Resend, facts(**LOOKED), row=MINED),
+    case("taken back, sent just now", reorganised(), Query, facts(resend_at=SOON, **LOOKED)),
+    case(
+        "taken back, its time passed: no proof", reorganised(), Resend, facts(looks=(look(ledger_ms=NOW),)), row=MINED
+    ),
+    case("taken back, canceled", canceled(reorganised()), CancelOrder, facts(**LOOKED), instead_of=MINED),
+    case("taken back, its number used", reorganised(), Wait, facts(looks=(look(spent=(SLOT,)),)), until=None),
+    case("taken back, another's look", reorganised(), Wait, facts(looks=(look(of=key(9)),)), until=None),
     case("canceled", canceled(working()), CancelOrder, instead_of=None),
     case("canceled while halted", canceled(working()), CancelOrder, facts(blocked="halted: x")),
     case("canceled, fills missing", canceled(working(cum=2)), CancelOrder, facts(query_at=SOON)),

@@ -119,7 +119,8 @@ def probes(bench: Bench, symbol: SymbolMetadata) -> Iterator[Probe]:
     for tif in TimeInForce:
         until = now + DAY_MS if tif is TimeInForce.GTD else None
         yield Probe(tif.lower(), revised(base, tif=tif, until=until))
-    yield Probe("post_only", revised(base, post_only=True))
+    # What takes nothing and does not rest is nothing: no venue is asked for it.
+    yield Probe("post_only", revised(base, post_only=True, tif=TimeInForce.GTC, until=None))
     yield Probe("reduce_only", revised(base, reduce_only=True))
     yield Probe("iceberg", revised(base, display=_shown(amount, symbol)))
     yield Probe("stop_loss", stop(TriggerKind.STOP_LOSS, source))

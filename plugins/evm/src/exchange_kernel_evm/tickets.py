@@ -177,8 +177,8 @@ class Tickets:
                 raise Unavailable(str(each))
         mined = await self._ledger.mined(state.answers[: len(rows)])
         pooled = [isinstance(answer, Mapping) for answer in state.answers[len(rows) :]]
-        placed = next((body for _, body in rows if body.op == "order" and _succeeded(mined.get(body.tx.hash))), None)
-        if placed is None or placed.terms is None:
+        placed = [body for _, body in rows if body.op == "order" and _succeeded(mined.get(body.tx.hash))]
+        if not placed:
             return None
         before = prep.instead_of
         if before is not None and before.slot is not None and before.slot.number < state.next:
@@ -196,8 +196,16 @@ class Tickets:
             good = body.op in ("cancel", "settle") and waits and self._clock() < before.send_before
             if good and not is_stuck(fees, state.head.base_fee, 0):
                 return NotNow(again, f"{body.tx.hash} is to end it, and waits for its block")
-        call = await venue.withdraw(placed.terms, mined[placed.tx.hash], self._ledger, whole=op == "settle")
-        return await self._call(op, key, placed.key, call, prep, before)
+        gone = UnknownTarget("nothing of it rests")
+        for body in placed:  # more than one only where somebody signed with the key besides
+            assert body.terms is not None
+            try:
+                call = await venue.withdraw(body.terms, mined[body.tx.hash], self._ledger, whole=op == "settle")
+            except UnknownTarget as error:
+                gone = error
+                continue
+            return await self._call(op, key, body.key, call, prep, before)
+        raise gone
 
     async def _waiting(self, ref: Ref, instead_of: Ticket | None) -> tuple[Ticket, Body]:
         """The newest ticket under a number of the attempt that is not used yet. Raises UnknownTarget."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
 from typing import Any, Final
@@ -26,7 +26,7 @@ from exchange_kernel_uniswap.calldata import Sent, sent_by
 from exchange_kernel_uniswap.deployment import MAINNET
 from exchange_kernel_uniswap.testing import DECIMALS, TOKENS, UniswapStack, uniswap_stack
 
-__all__ = ["UniswapHarness"]
+__all__ = ["MARKET", "UniswapHarness"]
 
 SEND, READ = "eth_sendRawTransaction", "eth_getBlockByNumber"
 CONFIRMATIONS: Final = 2
@@ -36,6 +36,11 @@ ACCOUNTS: Final[Mapping[str, LocalAccount]] = {
     for name in ("main", "second")
 }
 _RICH = {"WETH": 1_000 * 10**18, "USDC": 3_000_000 * 10**6}
+MARKET: Final[Mapping[str, Any]] = {
+    "tokens": {name: {"address": TOKENS[name], "decimals": DECIMALS[name]} for name in _RICH},
+    "pools": [{"version": "v3", "tokens": ["WETH", "USDC"], "fee": fee} for fee in (500, 3000)],
+    "symbols": ["WETH/USDC"],
+}
 _EVERYTHING = 2**256 - 1
 _STEP = Decimal("0.01")
 _SWAP = "a swap is done in the block that takes it, or never: it does not rest, and there is nothing a cancel could end"
@@ -127,11 +132,9 @@ class UniswapHarness(Harness):
             chain.set_balance(account.address, 10**24)
             for token, units in _RICH.items():
                 chain.rpc("anvil_dealERC20", account.address, TOKENS[token], hex(units))
-                chain.transact(
-                    account.address,
-                    TOKENS[token],
-                    calldata("approve(address,uint256)", MAINNET.swap_router, _EVERYTHING),
-                )
+                for spender in (MAINNET.swap_router, MAINNET.v3_positions):
+                    approval = calldata("approve(address,uint256)", spender, _EVERYTHING)
+                    chain.transact(account.address, TOKENS[token], approval)
         self._base = chain.head
         # The miner's thread has a connection of its own.
         aside = Chain(Rpc(stack.node.url))
@@ -154,9 +157,7 @@ class UniswapHarness(Harness):
             "poll_ms": 50,
             "timeout_s": TIMEOUT_S,
             "wait_s": WAIT_S,
-            "tokens": {name: {"address": TOKENS[name], "decimals": DECIMALS[name]} for name in _RICH},
-            "pools": [{"version": "v3", "tokens": ["WETH", "USDC"], "fee": fee} for fee in (500, 3000)],
-            "symbols": [self.symbol],
+            **MARKET,
         }
         found = {"key": "0x" + bytes(ACCOUNTS[account].key).hex()} if secrets is None else secrets
         return Context(account, config, clock=self._clock.now_ms, sleep=self._clock.sleep, secrets=found)
@@ -182,7 +183,13 @@ class UniswapHarness(Harness):
         pool = chain.rpc("txpool_content")
         waiting = [tx for part in ("pending", "queued") for tx in (pool[part].get(address) or {}).values()]
         rows += [(tx, None) for tx in sorted(waiting, key=lambda tx: int(tx["nonce"], 16))]
-        return tuple(each for tx, receipt in rows if (each := _truth(tx, receipt, address)) is not None)
+        return tuple(each for each in self.orders(rows, address) if each is not None)
+
+    def orders(
+        self, rows: Sequence[tuple[dict[str, Any], dict[str, Any] | None]], address: str
+    ) -> Iterable[TruthOrder | None]:
+        """What each transaction ordered and came to; ``rows``: with their receipts, None where they wait."""
+        return (_truth(tx, receipt, address) for tx, receipt in rows)
 
     async def changes(self) -> int:
         return self._aside.ask(lambda: self._aside.proxy.counts(rpc=SEND).forwarded)

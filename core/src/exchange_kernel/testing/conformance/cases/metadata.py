@@ -222,6 +222,8 @@ async def reports_keep_what_is_declared(bench: Bench) -> None:
 
 async def _refused_order(bench: Bench, symbol: SymbolMetadata, probe: Probe) -> None:
     lacking = {each for each in needs(probe.spec) if not symbol.capabilities.offers(each)}
+    if probe.spec.post_only and symbol.capabilities.offers("post_only"):
+        lacking.discard("gtc")  # such orders rest there, and no others
     if not lacking:
         return
     what = f"an order on {symbol.symbol_id} that needs {', '.join(sorted(lacking))}, declared unsupported,"

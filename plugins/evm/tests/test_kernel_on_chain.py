@@ -210,11 +210,11 @@ def test_when_the_base_fee_leaps_the_order_pays_more(node: Node, tmp_path: Path)
 
 
 def test_a_number_that_another_wallet_took_is_given_up_for_a_new_one(node: Node, tmp_path: Path) -> None:
-    """Once that is final the order is proved dead and placed anew, under the next number: once."""
+    """The order was never seen; once that is final it is proved dead and placed anew, under the next number: once."""
     table = Table(node, tmp_path)
 
     async def scene() -> None:
-        async with table.kernel() as kernel:
+        async with table.kernel(replace(QUICK, first_look=0.6, snapshot_every=60.0)) as kernel:
             await kernel.place_order(order("0.01"), "a")
             (ours,) = await table.waits()
             theirs = foreign(node, int(ours["nonce"], 16))

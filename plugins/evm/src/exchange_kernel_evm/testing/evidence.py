@@ -89,7 +89,8 @@ class Evidence:
         """Exactly once, and nothing unstored. Raises AssertionError.
 
         As many transactions as numbers used; at most one success for a tag; every transaction stored before it was
-        sent, but for ``foreign`` of other wallets; each stored hash is that of the stored bytes; gas booked as paid, but for burns.
+        sent, but for ``foreign`` of other wallets; each stored hash is that of the stored
+        bytes; gas booked as paid, but for burns.
         """
         seen, records = self.transactions(), list(records)
         assert len(seen) == self.used, f"{len(seen)} transactions used {self.used} numbers"

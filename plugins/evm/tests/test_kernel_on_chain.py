@@ -210,21 +210,24 @@ def test_when_the_base_fee_leaps_the_order_pays_more(node: Node, tmp_path: Path)
 
 
 def test_a_number_that_another_wallet_took_is_given_up_for_a_new_one(node: Node, tmp_path: Path) -> None:
-    """The order was never seen; once that is final it is proved dead and placed anew, under the next number: once."""
-    table = Table(node, tmp_path)
+    """The order never arrived; once that is final it is proved dead and placed anew, under the next number: once."""
 
     async def scene() -> None:
-        async with table.kernel(replace(QUICK, first_look=0.6, snapshot_every=60.0)) as kernel:
-            await kernel.place_order(order("0.01"), "a")
-            (ours,) = await table.waits()
-            theirs = foreign(node, int(ours["nonce"], 16))
-            node.mine()
-            assert node("eth_getTransactionReceipt", theirs)["status"] == "0x1"
-            state = await table.reaches(kernel, "a", *ENDED)
-            assert state.status is FILLED, state
-            await table.judge("a", foreign=1)
-            assert len((await table.record("a")).attempts) == 2
-        assert table.evidence.used == 2
+        async with FaultProxy(node.url) as relay:
+            table = Table(node, tmp_path, broadcast=relay.url)
+            lost = relay.drop_request(rpc="eth_sendRawTransaction", times=None)
+            async with table.kernel() as kernel:
+                await kernel.place_order(order("0.01"), "a")
+                await lost.wait()
+                theirs = foreign(node, 0)
+                node.mine()
+                assert node("eth_getTransactionReceipt", theirs)["status"] == "0x1"
+                lost.clear()
+                state = await table.reaches(kernel, "a", *ENDED)
+                assert state.status is FILLED, state
+                await table.judge("a", foreign=1)
+                assert len((await table.record("a")).attempts) == 2
+            assert table.evidence.used == 2
 
     asyncio.run(scene())
 

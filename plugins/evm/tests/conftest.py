@@ -50,3 +50,4 @@ def node(furnished: Node) -> Iterator[Node]:
     furnished("anvil_dropAllTransactions")
     furnished("evm_revert", snapshot)
     furnished("evm_setAutomine", True)
+    furnished("evm_setBlockGasLimit", hex(30_000_000))

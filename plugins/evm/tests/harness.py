@@ -20,6 +20,7 @@ from exchange_kernel_evm.transactions import Transaction, decode
 from plugins.evm.tests import weth
 from plugins.evm.tests.chain import ADDRESSES, CONFIRMATIONS, KEYS, Node
 
+READ_FAULTS = frozenset({Fault.READ_FAILS, Fault.READ_GARBLED, Fault.READ_LIMITED})
 SEND, READ = "eth_sendRawTransaction", "eth_getBlockByNumber"
 TIMEOUT_S, BLOCK_S = 8.0, 0.5
 SPEED = 5
@@ -177,6 +178,8 @@ class WethHarness(Harness):
         return self._aside.ask(lambda: self._aside.proxy.counts().forwarded)
 
     async def inject(self, fault: Fault, *, times: int = 1, ms: int = 0, after: int = 0) -> None:
+        if fault in READ_FAULTS:  # what a session has read of a block it asks again only in the next one
+            self._aside.ask(self._mine)
         self._aside.ask(lambda: _arm(self._aside.proxy, self._later, fault, times, ms, after, self._spares))
 
     def _later(self, seconds: float, body: bytes) -> None:

@@ -24,7 +24,6 @@ DEVIATIONS = {
     "CXL-04": "a cancel takes the number of its order: one that overtakes it ends it for good, and nothing comes late",
     "FILL-05": "there is one price only, and it is always met: no order of immediate execution finds nothing",
     "META-03": "there is one price only: no amendment has another",
-    "RATE-04": "what one block says is read once in it: the next lookup makes fewer requests than the case counts on",
 }
 
 

@@ -98,6 +98,7 @@ def test_an_order_is_one_transaction_whose_hash_is_known_before(node: Node) -> N
     async def play(desk: Desk) -> tuple[Ticket, OrderReport, OrderReport]:
         ticket = await desk.place(weth.order(3))
         assert await desk.adapter.submit(ticket) == Ack("sent")
+        node.calm()
         assert (await desk.adapter.submit(ticket)).stage == "duplicate" if node.waiting() else True
         first = only(await desk.look(ticket))
         node.mine(CONFIRMATIONS + 1)
@@ -251,6 +252,7 @@ def test_a_transaction_that_reverts_is_reported_with_its_gas(node: Node) -> None
 
     async def play(desk: Desk) -> None:
         await desk.adapter.submit(await desk.place(weth.order(1)))
+        node.calm()
         sell = await desk.place(weth.order(1, weth.Side.SELL), OTHER)
         node("anvil_setStorageAt", WETH, _slot_of(ADDRESSES["main"]), "0x" + "00" * 32)
         await desk.adapter.submit(sell)

@@ -120,6 +120,10 @@ class Lookups:
         hashes = [row.hash for row in placing]
         if used is None:
             waiting = next((row for row in reversed(placing) if row.hash in pooled), None)
+            others_wait = any(row.hash in pooled for row in same)
+            if waiting is None and not others_wait and self._outbid(placing[-1].body.tx.unsigned, state):
+                # Nodes drop it, and refuse it when it is sent again: it waits for higher fees wherever it is.
+                waiting = placing[-1]
             if waiting is None:
                 return None
             assert waiting.body.terms is not None
@@ -196,6 +200,11 @@ class Lookups:
         waited = max(0, state.head.time - ref.placed_at) // self._ledger.chain.block_ms
         why = is_stuck(Fees(tx.max_fee, tx.tip), state.head.base_fee, waited) if tx.nonce == state.next else ""
         return Need("replace", state.head.time, why) if why else None
+
+    @staticmethod
+    def _outbid(tx: Unsigned, state: State) -> bool:
+        """Its number is the next one, and no block can take it for its fee."""
+        return tx.nonce == state.next and bool(is_stuck(Fees(tx.max_fee, tx.tip), state.head.base_fee, 0))
 
     def _mark(self, state: State, ref: Ref) -> Watermark:
         slots = (ticket.slot for ticket in ref.tickets)

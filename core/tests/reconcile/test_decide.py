@@ -51,7 +51,7 @@ from exchange_kernel.reconcile.decide import (
 )
 from exchange_kernel.schema import AmountType, TimeInForce
 from exchange_kernel.state.rows import AttemptState, Record, TicketKind, TicketRow, TicketState
-from exchange_kernel.venue import Fence, SlotEnd, TimeEnd
+from exchange_kernel.venue import Fence, Slot, SlotEnd, TimeEnd
 
 A, T, K = AttemptState, TicketState, TicketKind
 FILLED, CANCELED = IntentStatus.FILLED, IntentStatus.CANCELED
@@ -349,9 +349,13 @@ def crowded(*tickets: TicketRow, **more: Any) -> Record:
 MINED = row(state=T.DONE, fence=Fence(True, (SlotEnd(SLOT), TimeEnd(PLACED, "ledger")), "ledger"))
 
 
-def reorganised(state: AttemptState = A.LIVE) -> Record:
-    """An order that was in a block."""
-    return record([attempt(state=state)], [MINED])
+NEXT_SLOT = Slot(SLOT.scope, SLOT.number + 1)
+WITHDRAWN = row(K.SETTLE, seq=2, state=T.DONE, fence=Fence(True, (SlotEnd(NEXT_SLOT),), "ledger"))
+
+
+def reorganised(state: AttemptState = A.LIVE, *, withdrawn: bool = False) -> Record:
+    """An order that was in a block; ``withdrawn``: under a number of its own, it was taken out again."""
+    return record([attempt(state=state)], [MINED, WITHDRAWN] if withdrawn else [MINED])
 
 
 AMENDING = row(K.AMEND, seq=2, generation=2, amends=spec(12))
@@ -382,7 +386,26 @@ WORKING = [
         "taken back, its time passed: no proof", reorganised(), Resend, facts(looks=(look(ledger_ms=NOW),)), row=MINED
     ),
     case("taken back, canceled", canceled(reorganised()), CancelOrder, facts(**LOOKED), instead_of=MINED),
-    case("taken back, its number used", reorganised(), Wait, facts(looks=(look(spent=(SLOT,)),)), until=None),
+    case("taken back, its number used", reorganised(), CloseDead, facts(looks=(look(spent=(SLOT,)),))),
+    case(
+        "taken back after its end, its number used",
+        reorganised(A.CLOSING),
+        CloseDead,
+        facts(looks=(look(spent=(SLOT,)),)),
+    ),
+    case(
+        "taken back, its withdrawal's number is free",
+        reorganised(withdrawn=True),
+        Wait,
+        facts(looks=(look(spent=(SLOT,), tickets=2),)),
+        until=None,
+    ),
+    case(
+        "taken back, both numbers are used",
+        reorganised(withdrawn=True),
+        CloseDead,
+        facts(looks=(look(spent=(SLOT, NEXT_SLOT), tickets=2),)),
+    ),
     case("taken back, another's look", reorganised(), Wait, facts(looks=(look(of=key(9)),)), until=None),
     case("canceled", canceled(working()), CancelOrder, instead_of=None),
     case("canceled while halted", canceled(working()), CancelOrder, facts(blocked="halted: x")),

@@ -259,9 +259,14 @@ def allowed(before: Record, known: Facts) -> None:
             assert one.seen or replaced is not None
             assert replaced is None or replaced.ticket.slot is not None
         case CloseDead(attempt=one):
-            assert one is live
-            assert not one.seen
-            assert proves_dead(before.ref(one), known.looks, known.opened)
+            assert one in (live, over_again)
+            if one.seen:  # a ledger showed it once: only a number that is used for good kills it
+                at = next(look for look in reversed(known.looks) if look.key == one.key).absent.at
+                assert not one.booked_base
+                assert all(ticket.slot in at.spent for ticket in before.ref(one).tickets)
+            else:
+                assert one is live
+                assert proves_dead(before.ref(one), known.looks, known.opened)
         case CloseForgotten(attempt=one):
             assert known.gone
             assert one is (over_again or live)

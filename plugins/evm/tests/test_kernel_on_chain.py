@@ -232,6 +232,34 @@ def test_a_number_that_another_wallet_took_is_given_up_for_a_new_one(node: Node,
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("mined", [False, True])
+def test_a_number_taken_from_an_order_that_was_seen_is_given_up_too(node: Node, tmp_path: Path, mined: bool) -> None:
+    """The order waited in the pool, or was in a block that a reorganisation took back, when another wallet used its
+    number: once that is final it is dead for ever, and done anew, once."""
+    table = Table(node, tmp_path)
+
+    async def scene() -> None:
+        async with table.kernel() as kernel:
+            mark = node("evm_snapshot")
+            await kernel.place_order(order("0.01"), "a")
+            await table.waits()
+            await table.reaches(kernel, "a", WORKING, blocks=False)
+            if mined:
+                node.mine()
+                await asyncio.sleep(0.3)
+                assert node("evm_revert", mark)
+            theirs = foreign(node, 0)
+            node.mine()
+            assert node("eth_getTransactionReceipt", theirs)["status"] == "0x1"
+            state = await table.reaches(kernel, "a", *ENDED)
+            assert state.status is FILLED, state
+            await table.judge("a", foreign=1)
+            assert len((await table.record("a")).attempts) == 2
+        assert table.evidence.used == 2
+
+    asyncio.run(scene())
+
+
 def test_a_reorganisation_takes_an_order_back_and_it_is_executed_once(node: Node, tmp_path: Path) -> None:
     """In a block, gone with it, and sent again: nothing is booked before it is final, and then once."""
     table = Table(node, tmp_path)

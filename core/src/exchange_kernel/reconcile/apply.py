@@ -20,6 +20,7 @@ from exchange_kernel.events import (
     OrderRejected,
 )
 from exchange_kernel.models import ZERO, Desired, IntentStatus
+from exchange_kernel.reconcile.charging import charge
 from exchange_kernel.reconcile.decide import ended_by_us
 from exchange_kernel.reconcile.decisions import CloseDead, CloseForgotten, Decision, Finish, KeepOrder, Park
 from exchange_kernel.reconcile.draft import Draft
@@ -40,8 +41,9 @@ _ENDINGS: dict[IntentStatus, type[Event]] = {
 def apply(draft: Draft, decision: Decision) -> bool:
     """Carry out a pure decision; False when this one needs the venue or time."""
     match decision:
-        case CloseDead(attempt=attempt, proof=proof):
-            draft.put_attempt(revised(attempt, state=AttemptState.DEAD, text=proof))
+        case CloseDead(attempt=attempt, proof=proof, costs=costs):
+            charge(draft, attempt.n, costs)
+            draft.put_attempt(revised(draft.record.attempt(attempt.n), state=AttemptState.DEAD, text=proof))
             draft.settle_tickets(attempt.n)
             draft.emit(AttemptProvedDead, attempt=attempt.n, proof=proof)
         case CloseForgotten(attempt=attempt):

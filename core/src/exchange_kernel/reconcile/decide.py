@@ -24,7 +24,7 @@ from exchange_kernel.reconcile.decisions import (
 )
 from exchange_kernel.reconcile.needs import needed
 from exchange_kernel.reconcile.proof import provable, proves_dead, summary
-from exchange_kernel.reconcile.weighing import Facts, look_until, query, sendable, taken_back
+from exchange_kernel.reconcile.weighing import Facts, look_until, number_used, query, sendable, taken_back
 from exchange_kernel.schema import TimeInForce
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.rows import OPENING, Attempt, AttemptState, Record, TicketKind, TicketRow, TicketState
@@ -55,6 +55,8 @@ def _decide(record: Record, facts: Facts) -> Decision:
     live = record.live
     if live is None:
         return _without_attempt(record, facts)
+    if number_used(record, live, facts):
+        return _dead(live, facts)
     if taken_back(record, live, facts):
         return undecided(record, live, facts)
     if live.state is AttemptState.CLOSING:
@@ -204,12 +206,17 @@ def ended_by_us(record: Record, attempt: Attempt) -> bool:
     )
 
 
+def _dead(attempt: Attempt, facts: Facts) -> Decision:
+    looks = [look for look in facts.looks if look.key == attempt.key]
+    return CloseDead(attempt, summary(looks), looks[-1].absent.costs)
+
+
 def undecided(record: Record, live: Attempt, facts: Facts) -> Decision:
     """What was sent has not been seen, or not since a ledger took it back: prove it dead, repeat it where that is
     harmless, or look. What was seen once is not proved dead by absence: its number is used up, and that is seen."""
     ref = record.ref(live)
     if not live.seen and proves_dead(ref, facts.looks, facts.opened):
-        return CloseDead(live, summary(facts.looks))
+        return _dead(live, facts)
     place = next((row for row in record.tickets_of(live.n) if row.kind in OPENING), None)
     if place is None:
         return query(live, "outcome unknown; its ticket is lost", facts)
@@ -386,6 +393,8 @@ def _revived(record: Record, revived: Attempt, facts: Facts) -> Decision:
 
 
 def _end_revived(record: Record, revived: Attempt, facts: Facts) -> Decision:
+    if number_used(record, revived, facts):
+        return _dead(revived, facts)
     if facts.gone:
         return CloseForgotten(revived)
     if revived.venue_status in _OVER:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.state.rows import Attempt, TicketRow
 from exchange_kernel.value import Value
+from exchange_kernel.venue import Cost
 
 
 class Submit(Value, frozen=True):
@@ -75,10 +76,12 @@ class Query(Value, frozen=True):
 
 
 class CloseDead(Value, frozen=True):
-    """The attempt never existed and never will: proved."""
+    """The attempt never existed, or a ledger took it back, and never will: proved. ``costs``: what it cost all the
+    same."""
 
     attempt: Attempt
     proof: str
+    costs: tuple[Cost, ...] = ()
 
 
 class CloseForgotten(Value, frozen=True):

@@ -8,7 +8,7 @@ from exchange_kernel.reconcile.decisions import Decision, Query, Wait
 from exchange_kernel.reconcile.proof import Look
 from exchange_kernel.state.rows import OPENING, Attempt, Record, TicketRow
 from exchange_kernel.value import Value
-from exchange_kernel.venue import Need, Opened
+from exchange_kernel.venue import Need, Opened, Ticket
 
 
 class Facts(Value, frozen=True):
@@ -55,13 +55,34 @@ def sendable(row: TicketRow, facts: Facts) -> bool:
 
 def taken_back(record: Record, attempt: Attempt, facts: Facts) -> bool:
     """Did a ledger show this attempt, and shows it no more, with its number free again? A reorganisation took its
-    block, and whoever still has its bytes can have them executed. Nothing of it was booked: nothing was final."""
-    place = next((row.ticket for row in record.tickets_of(attempt.n) if row.kind in OPENING), None)
-    if place is None or place.fence.authority != "ledger" or place.slot is None:
+    block, and whoever still has its bytes can have them executed."""
+    look = _lost_sight(record, attempt, facts)
+    opening = _opening(record, attempt)
+    return look is not None and opening is not None and opening.slot not in look.absent.at.spent
+
+
+def number_used(record: Record, attempt: Attempt, facts: Facts) -> bool:
+    """Did a ledger show this attempt, and shows it no more, with its number used by something else for good? Then
+    nobody's bytes of it can ever be executed (R13)."""
+    look = _lost_sight(record, attempt, facts)
+    if look is None:
         return False
+    tickets = record.ref(attempt).tickets
+    return look.tickets == len(tickets) and all(ticket.slot in look.absent.at.spent for ticket in tickets)
+
+
+def _lost_sight(record: Record, attempt: Attempt, facts: Facts) -> Look | None:
+    """The newest look, where it does not show what a ledger once showed under a number. Nothing of it was booked, for
+    nothing of it was final."""
+    opening = _opening(record, attempt)
+    if opening is None or opening.fence.authority != "ledger" or opening.slot is None:
+        return None
     looks = [look for look in facts.looks if look.key == attempt.key]
-    free = bool(looks) and place.slot not in looks[-1].absent.at.spent
-    return free and attempt.seen and not attempt.booked_base
+    return looks[-1] if looks and attempt.seen and not attempt.booked_base else None
+
+
+def _opening(record: Record, attempt: Attempt) -> Ticket | None:
+    return next((row.ticket for row in record.tickets_of(attempt.n) if row.kind in OPENING), None)
 
 
 def query(attempt: Attempt, why: str, facts: Facts) -> Decision:

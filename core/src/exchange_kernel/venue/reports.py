@@ -165,11 +165,13 @@ class Found(Value, frozen=True):
 
 class Absent(Value, frozen=True):
     """Not there in a read that got as far as ``at``; it would have been found had it entered at or after ``since``
-    (venue ms UTC). ``looked``: every source asked; all answered completely."""
+    (venue ms UTC). ``looked``: every source asked; all answered completely. ``costs``: what its tickets cost all the
+    same, for good: gas of what used up its number."""
 
     at: Watermark
     since: Ms
     looked: tuple[str, ...]
+    costs: tuple[Cost, ...] = ()
 
 
 class Unsure(Value, frozen=True):

@@ -94,7 +94,11 @@ class Lookups:
                 steps += self._steps(ref, same, used, mined, pooled, state, bool(found))
         found += steps
         at = self._mark(state, ref)
-        return Found(tuple(found), at) if found else Absent(at, 0, _LOOKED)
+        if found:
+            return Found(tuple(found), at)
+        ours = [mined[row.hash] for row in rows if row.hash in mined]
+        paid = [reports.gas(each, self._ledger.chain.native) for each in ours if each.block <= state.final.number]
+        return Absent(at, 0, _LOOKED, tuple(paid))
 
     async def outcome(self, terms: Terms, mined: Mined, others: Sequence[Mined] = ()) -> Outcome:
         """What a placing transaction did. ``others``: what else of the attempt is in a block."""

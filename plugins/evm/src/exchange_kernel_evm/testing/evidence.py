@@ -89,8 +89,7 @@ class Evidence:
         """Exactly once, and nothing unstored. Raises AssertionError.
 
         As many transactions as numbers used; at most one success for a tag; every transaction stored before it was
-        sent, but for ``foreign`` of other wallets; each stored hash is that of the stored
-        bytes; gas booked as paid, but for burns.
+        sent, but for ``foreign`` of other wallets; each stored hash is that of the stored bytes; gas booked as paid.
         """
         seen, records = self.transactions(), list(records)
         assert len(seen) == self.used, f"{len(seen)} transactions used {self.used} numbers"
@@ -106,8 +105,7 @@ class Evidence:
         paid = {each.tx["hash"]: each.gas for each in seen}
         for record in records:
             if record.progress.status.terminal:
-                # What a burn pays is in no report: an order whose number was burnt is absent.
-                own = {body.tx.hash for body in self.bodies(record) if body.op != "burn"} & paid.keys()
+                own = {body.tx.hash for body in self.bodies(record)} & paid.keys()
                 costs = [cost for attempt in record.attempts for cost in attempt.costs]
                 booked = sum((cost.amount for cost in costs), Decimal(0))
                 assert booked == Decimal(sum(paid[each] for each in own)).scaleb(-18), (

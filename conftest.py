@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -15,6 +16,11 @@ pytest_plugins = ["exchange_kernel_evm.testing.fixtures", "exchange_kernel_unisw
 # Two test processes share the machine with whatever else runs on it: how long an example takes says nothing.
 hypothesis.settings.register_profile("workspace", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("workspace")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in a shell's background, which has the processes it starts ignore interrupts, and theirs too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,10 @@ class Shop:
         """Wait for a status; what is booked then."""
 
         async def there() -> bool:
-            return (await self.kernel.get_order_state(name)).status in wanted
+            try:
+                return (await self.kernel.get_order_state(name)).status in wanted
+            except StoreUnavailable:  # a server that starts accepts one connection before the other
+                return False
 
         await until(there, f"{name} is {wanted}")
         return (await self.kernel.get_order_state(name)).filled_base

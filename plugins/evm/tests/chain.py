@@ -49,6 +49,8 @@ class Node:
         for _ in range(LOOKS):
             if int(self("txpool_status")["pending"], 16) == 0:
                 return
+        if self("anvil_getAutomine"):
+            self.mine()  # on a busy machine anvil sometimes leaves a transaction until something else happens
 
     def nonce(self, account: str = "main", block: str = "latest") -> int:
         self.calm()

@@ -46,8 +46,8 @@ CLOCK = SystemClock()
 class Desk:
     """One session, and numbers as the kernel's sequencer gives them."""
 
-    def __init__(self, adapter: VenueAdapter, opened: Any) -> None:
-        self.adapter, self.opened = adapter, opened
+    def __init__(self, adapter: VenueAdapter, opened: Any, node: Node) -> None:
+        self.adapter, self.opened, self._node = adapter, opened, node
         self.number = opened.scopes[0].floor
 
     def take(self, scope: str) -> Slot:
@@ -63,6 +63,12 @@ class Desk:
     async def place(self, spec: Spec, key: bytes = KEY) -> Ticket:
         return await self.prepare(Place(key, self.adapter.check(spec).spec))
 
+    async def submit(self, ticket: Ticket) -> Ack:
+        """Returns when the node that mines by itself has done so."""
+        ack = await self.adapter.submit(ticket)
+        self._node.calm()
+        return ack
+
     async def look(self, *tickets: Ticket, key: bytes = KEY, at: int | None = None) -> Any:
         placed = CLOCK.now_ms() - 5_000 if at is None else at
         return await self.adapter.lookup(Ref(key, weth.SYMBOL, None, placed, (), tickets))
@@ -77,7 +83,7 @@ def on(node: Node, play: Callable[[Desk], Awaitable[T]], **config: Any) -> T:
         ctx = Context("main", settings, clock=CLOCK.now_ms, sleep=CLOCK.sleep, secrets={"key": KEYS["main"]})
         opened = await adapter.open(ctx)
         try:
-            return await play(Desk(adapter, opened))
+            return await play(Desk(adapter, opened, node))
         finally:
             await adapter.close()
 
@@ -97,9 +103,9 @@ def test_an_order_is_one_transaction_whose_hash_is_known_before(node: Node) -> N
 
     async def play(desk: Desk) -> tuple[Ticket, OrderReport, OrderReport]:
         ticket = await desk.place(weth.order(3))
-        assert await desk.adapter.submit(ticket) == Ack("sent")
+        assert await desk.submit(ticket) == Ack("sent")
         node.calm()
-        assert (await desk.adapter.submit(ticket)).stage == "duplicate" if node.waiting() else True
+        assert (await desk.submit(ticket)).stage == "duplicate" if node.waiting() else True
         first = only(await desk.look(ticket))
         node.mine(CONFIRMATIONS + 1)
         return ticket, first, only(await desk.look(ticket))
@@ -124,13 +130,13 @@ def test_a_cancel_has_the_number_of_its_order_and_either_takes_effect(node: Node
 
     async def play(desk: Desk) -> None:
         ticket = await desk.place(weth.order())
-        await desk.adapter.submit(ticket)
+        await desk.submit(ticket)
         assert only(await desk.look(ticket)).status is VenueStatus.PENDING
         (shown,) = (await desk.adapter.open_orders(None)).reports
         assert shown.key == KEY
         cancel = await desk.prepare(Cancel(OTHER, Ref(KEY, weth.SYMBOL, None, 0, (), (ticket,))))
         assert cancel.slot == ticket.slot
-        assert await desk.adapter.submit(cancel) == Ack("sent")
+        assert await desk.submit(cancel) == Ack("sent")
         node.mine(CONFIRMATIONS + 1)
         report = only(await desk.look(ticket, cancel))
         assert (report.status, report.why, report.final, report.key) == (VenueStatus.CANCELED, Why.USER, True, KEY)
@@ -152,7 +158,7 @@ def test_a_burnt_number_proves_its_order_dead(node: Node) -> None:
         ticket = await desk.place(weth.order())
         assert ticket.slot is not None
         burn = await desk.prepare(Burn(OTHER, ticket.slot), ticket)
-        await desk.adapter.submit(burn)
+        await desk.submit(burn)
         node.mine(1)
         early = await desk.look(ticket, burn)
         assert isinstance(early, Absent)
@@ -211,12 +217,12 @@ def test_a_reorganisation_voids_the_fill_and_the_same_bytes_do_it_again(node: No
 
         await anext(stream)
         ticket = await desk.place(weth.order())
-        await desk.adapter.submit(ticket)
+        await desk.submit(ticket)
         await until(lambda body: isinstance(body, OrderReport) and bool(body.fills))
         node.reorganise(mark, 2)
         await until(lambda body: isinstance(body, FillVoided))
         assert isinstance(await desk.look(ticket), Absent)
-        assert await desk.adapter.submit(ticket) == Ack("sent")
+        assert await desk.submit(ticket) == Ack("sent")
         node.mine(CONFIRMATIONS + 1)
         await until(lambda body: isinstance(body, OrderReport) and body.final)
         return seen
@@ -236,7 +242,7 @@ def test_without_its_database_a_kernel_finds_its_order_by_the_tag(node: Node) ->
     async def play(desk: Desk) -> None:
         began = CLOCK.now_ms()
         for key in (KEY, OTHER):
-            await desk.adapter.submit(await desk.place(weth.order(2), key))
+            await desk.submit(await desk.place(weth.order(2), key))
             node.mine(40)
         report = only(await desk.look(key=OTHER, at=began))
         assert (report.key, report.amount, report.filled.base) == (OTHER, weth.order(2).amount, weth.order(2).amount)
@@ -251,11 +257,11 @@ def test_a_transaction_that_reverts_is_reported_with_its_gas(node: Node) -> None
     """The WETH went elsewhere before the block: no fill, and a cost."""
 
     async def play(desk: Desk) -> None:
-        await desk.adapter.submit(await desk.place(weth.order(1)))
+        await desk.submit(await desk.place(weth.order(1)))
         node.calm()
         sell = await desk.place(weth.order(1, weth.Side.SELL), OTHER)
         node("anvil_setStorageAt", WETH, _slot_of(ADDRESSES["main"]), "0x" + "00" * 32)
-        await desk.adapter.submit(sell)
+        await desk.submit(sell)
         node.mine(CONFIRMATIONS + 1)
         report = only(await desk.look(sell, key=OTHER))
         assert (report.status, report.why, report.fills, report.final) == (VenueStatus.REJECTED, Why.REVERTED, (), True)
@@ -321,12 +327,12 @@ def test_another_node_answers_when_the_first_does_not(node: Node) -> None:
             adapter = weth.adapter()
             config = {"rpc": [first.url, node.url], "broadcast": private.url, "confirmations": CONFIRMATIONS}
             ctx = Context("main", config, clock=CLOCK.now_ms, sleep=CLOCK.sleep, secrets={"key": KEYS["main"]})
-            desk = Desk(adapter, await adapter.open(ctx))
+            desk = Desk(adapter, await adapter.open(ctx), node)
             try:
                 ticket = await desk.place(weth.order())
                 first.drop_request(times=None)
                 await adapter.account()
-                await adapter.submit(ticket)
+                await desk.submit(ticket)
                 assert only(await desk.look(ticket)).status is VenueStatus.FILLED
                 assert private.counts(rpc="eth_sendRawTransaction").forwarded == 1
                 assert private.counts().forwarded == 2  # its chain id, at open, besides
@@ -399,7 +405,7 @@ def test_a_node_without_its_receipts_does_not_make_an_order_dead(node: Node) -> 
         adapter = weth.adapter()
         config = {"rpc": f"http://{host}:{port}", "confirmations": CONFIRMATIONS}
         ctx = Context("main", config, clock=CLOCK.now_ms, sleep=CLOCK.sleep, secrets={"key": KEYS["main"]})
-        desk = Desk(adapter, await adapter.open(ctx))
+        desk = Desk(adapter, await adapter.open(ctx), node)
         try:
             ticket = await desk.place(weth.order())
             await adapter.submit(ticket)

@@ -49,9 +49,10 @@ from exchange_kernel.reconcile.decide import (
     Wait,
     decide,
 )
+from exchange_kernel.reconcile.decisions import ReplaceOrder
 from exchange_kernel.schema import AmountType, TimeInForce
 from exchange_kernel.state.rows import AttemptState, Record, TicketKind, TicketRow, TicketState
-from exchange_kernel.venue import Fence, Slot, SlotEnd, TimeEnd
+from exchange_kernel.venue import Fence, Need, Slot, SlotEnd, TimeEnd, VenueId
 
 A, T, K = AttemptState, TicketState, TicketKind
 FILLED, CANCELED = IntentStatus.FILLED, IntentStatus.CANCELED
@@ -565,6 +566,44 @@ REVIVED = [
     case("a modification waits", took(REDUCED, generation=2), Wait, facts(amendable=True, **PACED), until=SOON),
     case("the live one is unknown: wait", took(attempt(2), row(n=2)), Wait, facts(**PACED), until=SOON),
 ]
+
+
+def sent(seq: int, kind: TicketKind = K.PLACE, state: TicketState = T.COMMITTED, **more: Any) -> TicketRow:
+    """A transaction under the number, with the id "<seq>"."""
+    made = row(kind, state, seq=seq, fence=SEQUENCE, **more)
+    return replace(made, ticket=replace(made.ticket, ids=(VenueId("tx", str(seq)),)))
+
+
+def stuck(of: int | None) -> Facts:
+    return facts(need=Need("replace", NOW, "it waits", None if of is None else VenueId("tx", str(of))))
+
+
+POOLED = attempt(state=A.LIVE, venue_status="pending")
+ONCE, TWICE = record([POOLED], [sent(1)]), record([POOLED], [sent(1), sent(2)])
+
+REPLACED = [
+    case("it waits for a higher fee", ONCE, ReplaceOrder, stuck(1), row=sent(1), why="it waits"),
+    case("whichever is meant", TWICE, ReplaceOrder, stuck(None), row=sent(2)),
+    case("so does what took its place", TWICE, ReplaceOrder, stuck(2), row=sent(2)),
+    case("what was to take its place was not taken", TWICE, Resend, stuck(1), row=sent(2)),
+    case("nor is it time to repeat it", TWICE, Wait, replace(stuck(1), resend_at=SOON, query_at=SOON), until=SOON),
+    case(
+        "it is too old to be repeated",
+        record([POOLED], [sent(1), sent(2, send_before=NOW)]),
+        ReplaceOrder,
+        stuck(1),
+        row=sent(2, send_before=NOW),
+    ),
+    case("unwanted: its number is used up", canceled(TWICE), CancelOrder, stuck(1), instead_of=sent(2)),
+    case("blocked: it waits on", TWICE, Wait, replace(stuck(1), blocked="halted")),
+    case("nothing is needed", TWICE, Wait),
+]
+
+
+@pytest.mark.parametrize(("before", "known", "expected"), REPLACED)
+def test_with_a_transaction_that_waits_for_a_higher_fee(before: Record, known: Facts, expected: Expected) -> None:
+    """One transaction of its number is made after the other, each once the one before was taken and waited (R26)."""
+    assert agrees(decide(before, known), expected), decide(before, known)
 
 
 @pytest.mark.parametrize(("before", "known", "expected"), WITHOUT_ATTEMPT)

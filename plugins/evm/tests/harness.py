@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
-from exchange_kernel.testing.faults import FaultProxy
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
 from exchange_kernel_evm.testing.aside import ProxyAside
+from exchange_kernel_evm.testing.wire_faults import READ_FAULTS, SEND, WIRE_FAULTS
 from exchange_kernel_evm.transactions import Transaction, decode
 from plugins.evm.tests import weth
 from plugins.evm.tests.chain import ADDRESSES, CONFIRMATIONS, KEYS, Node
 
-READ_FAULTS = frozenset({Fault.READ_FAILS, Fault.READ_GARBLED, Fault.READ_LIMITED})
-SEND, READ = "eth_sendRawTransaction", "eth_getBlockByNumber"
 TIMEOUT_S, BLOCK_S = 8.0, 0.5
 SPEED = 5
 """Seconds of the harness' clock in one of the machine's: a chain's time is what its blocks say."""
 SELDOM = 5
 LIMIT, FULL = 50_000, 30_000_000
 """Gas of a block that has no room for an order, but for the transfer that cancels it; and of one with room for all."""
-_REFUSAL = {"jsonrpc": "2.0", "id": None, "error": {"code": -32000, "message": "transaction underpriced"}}
 
 
 class FastClock:
@@ -64,22 +59,7 @@ class WethHarness(Harness):
     polled, quiet_s = True, 0.5
     venue, kind, symbol = "weth", "dex", weth.SYMBOL
     secrets: Mapping[str, str] = {"key": KEYS["main"]}
-    faults = frozenset(
-        {
-            Fault.REQUEST_LOST,
-            Fault.ANSWER_LOST,
-            Fault.LATE,
-            Fault.ERROR_AFTER,
-            Fault.UNAVAILABLE,
-            Fault.GARBLED,
-            Fault.RATE_LIMIT,
-            Fault.NODE_REFUSES,
-            Fault.SLOW,
-            Fault.READ_FAILS,
-            Fault.READ_GARBLED,
-            Fault.READ_LIMITED,
-        }
-    )
+    faults = WIRE_FAULTS
 
     def __init__(self, node: Node, waits: bool = False, spares: bool = False) -> None:
         self._node, self._clock, self._waits, self._spares = node, FastClock(), waits, spares
@@ -180,16 +160,8 @@ class WethHarness(Harness):
     async def inject(self, fault: Fault, *, times: int = 1, ms: int = 0, after: int = 0) -> None:
         if fault in READ_FAULTS:  # what a session has read of a block it asks again only in the next one
             self._aside.ask(self._mine)
-        self._aside.ask(lambda: _arm(self._aside.proxy, self._later, fault, times, ms, after, self._spares))
-
-    def _later(self, seconds: float, body: bytes) -> None:
-        """What was sent arrives; nobody hears of its answer."""
-
-        def post() -> None:
-            request = urllib.request.Request(self._node.url, body, {"Content-Type": "application/json"})
-            urllib.request.urlopen(request, timeout=30).close()
-
-        self._aside.later(seconds, post)
+        spares = b"eth_feeHistory" if self._spares else b""
+        self._aside.inject(fault, times=times, ms=ms, after=after, pace=SPEED, spares=spares)
 
     async def clear(self) -> None:
         def anew() -> None:
@@ -219,59 +191,6 @@ class WethHarness(Harness):
 
     async def skew(self, ms: int) -> None:
         self._clock.skew += ms
-
-
-Later = Callable[[float, bytes], None]
-
-
-def _arm(proxy: FaultProxy, later: Later, fault: Fault, times: int, ms: int, after: int, spares: bool) -> None:
-    how: dict[str, Any] = {"times": times, "skip": after}
-    seconds = ms / 1000 / SPEED
-    read: dict[str, Any] = {"rpc": READ, **how}
-    if spares:
-        read["request_body"] = lambda body: b"eth_feeHistory" not in body
-    wait = {"Retry-After": str(math.ceil(ms / 1000))}
-    match fault:
-        case Fault.REQUEST_LOST:
-            proxy.drop_request(rpc=SEND, **how)
-        case Fault.ANSWER_LOST:
-            proxy.drop_answer(rpc=SEND, **how)
-        case Fault.LATE:
-            proxy.drop_request(rpc=SEND, request_body=_caught(seconds, later, times, after), **how)
-        case Fault.ERROR_AFTER:
-            proxy.status(503, after_asking=True, rpc=SEND, **how)
-        case Fault.UNAVAILABLE:
-            proxy.status(503, rpc=SEND, **how)
-        case Fault.GARBLED:
-            proxy.truncate(30, rpc=SEND, **how)
-        case Fault.RATE_LIMIT:
-            proxy.status(429, headers=wait, rpc=SEND, **how)
-        case Fault.NODE_REFUSES:
-            proxy.status(200, body=json.dumps(_REFUSAL).encode(), after_asking=True, rpc=SEND, **how)
-        case Fault.SLOW:
-            proxy.delay(seconds, **how)
-        case Fault.READ_FAILS:
-            proxy.status(502, **read)
-        case Fault.READ_GARBLED:
-            proxy.truncate(30, **read)
-        case Fault.READ_LIMITED:
-            proxy.status(429, headers=wait, **read)
-        case _:
-            raise NotImplementedError(fault)
-
-
-def _caught(seconds: float, later: Callable[[float, bytes], None], times: int, skip: int) -> Callable[[bytes], bool]:
-    """Takes every request, and has those that the fault is for arrive later."""
-    seen = 0
-
-    def take(body: bytes) -> bool:
-        nonlocal seen
-        seen += 1
-        if skip < seen <= skip + times:
-            later(seconds, body)
-        return True
-
-    return take
 
 
 def _told(tx: Transaction) -> dict[str, Any]:

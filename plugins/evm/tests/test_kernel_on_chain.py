@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,32 @@ def test_a_number_that_another_wallet_took_is_given_up_for_a_new_one(node: Node,
                 await table.judge("a", foreign=1)
                 assert len((await table.record("a")).attempts) == 2
             assert table.evidence.used == 2
+
+    asyncio.run(scene())
+
+
+def test_what_blocks_pass_by_pays_more_once_in_a_while(node: Node, tmp_path: Path) -> None:
+    """Nine blocks have no room for it: it is replaced after three of them, and each one after three more, not at every
+    look; both fees rise by an eighth each time."""
+    table = Table(node, tmp_path)
+
+    async def scene() -> None:
+        async with table.kernel() as kernel:
+            await kernel.place_order(order("0.01"), "a")
+            await table.waits()
+            await table.reaches(kernel, "a", WORKING, blocks=False)
+            table.room(FULL)
+            for _ in range(9):
+                table.mine()
+                await asyncio.sleep(0.3)
+            table.room(ROOM)
+            assert (await table.reaches(kernel, "a", *ENDED)).status is FILLED
+            await table.judge("a")
+            bodies = table.evidence.bodies(await table.record("a"))
+        fees = [body.tx.unsigned.max_fee for body in bodies]
+        assert 2 <= len(bodies) <= 4, fees
+        assert all(new * 1000 >= old * 1125 for old, new in pairwise(fees))
+        assert table.evidence.used == 1
 
     asyncio.run(scene())
 

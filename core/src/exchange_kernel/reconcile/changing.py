@@ -159,6 +159,7 @@ class Changes:
         watch = session.watch(record.intent.intent_id)
         watch.resends += 1
         watch.resend_at = session.clock.now_ms() + session.backoff_ms(watch.resends)
+        watch.need = None  # it was of the one that is replaced; what this one needs its own reports say
 
         def enter(ticket: Ticket, now: int) -> TicketRow:
             _admitted(draft)

@@ -76,4 +76,6 @@ def _replace(
     at = max(facts.resend_at, facts.not_before)
     if facts.now < at:
         return look_until(live, "waits to be replaced", at, facts)
+    if facts.need.of is not None and facts.need.of not in newest.ticket.ids and sendable(newest, facts):
+        return Resend(live, newest)  # it takes the place of what is meant already, and was not taken yet
     return ReplaceOrder(live, newest, facts.need.why)

@@ -21,7 +21,6 @@ from exchange_kernel.errors import (
     Unsupported,
 )
 from exchange_kernel.models import ZERO, Condition, IntentStatus
-from exchange_kernel.orders.watch import watched
 from exchange_kernel.reconcile.apply import finish, park
 from exchange_kernel.reconcile.decisions import Resend
 from exchange_kernel.reconcile.draft import Draft
@@ -31,7 +30,7 @@ from exchange_kernel.reconcile.prerequisites import Needs, Prerequisites
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.steps import waiting
 from exchange_kernel.reconcile.wanted import emulated_end
-from exchange_kernel.schema import SymbolMetadata
+from exchange_kernel.reconcile.watching import keeps
 from exchange_kernel.state.ops import SetHalt
 from exchange_kernel.state.rows import CREATING, Record, TicketKind, TicketRow, TicketState
 from exchange_kernel.value import revised
@@ -92,7 +91,8 @@ class Sender:
             give_up = draft.record.intent.submit_deadline if creating else None
             if isinstance(command, Place) and give_up is None:  # it waited for this price, not for any later one
                 give_up = now + session.settings.single_shot_deadline_ms
-            end = emulated_end(draft.record.intent, self._market(draft.record)) if isinstance(command, Place) else None
+            market = session.markets.get(draft.record.intent.order.symbol_id)
+            end = emulated_end(draft.record.intent, market) if isinstance(command, Place) else None
             if end is not None:  # what the kernel's timer will end must not be taken after that
                 give_up = end if give_up is None else min(give_up, end)
             asked_at = session.clock.monotonic()
@@ -144,12 +144,9 @@ class Sender:
             log.error("prepare for %s at %s: the adapter failed", intent_id, session.account, exc_info=error)
         if isinstance(error, NotAuthorized):
             await self._stop_account(error)
-        if (
-            isinstance(error, (Rejected, Unsupported))
-            and creating
-            and draft.record.live is None
-            and not (self._keeps(draft.record) and getattr(error, "why", "") == Why.REVERTED.value)
-        ):
+        # A price that went away before anything was sent ends no order that the kernel keeps itself.
+        waits_on = keeps(session, draft.record) and getattr(error, "why", "") == Why.REVERTED.value
+        if isinstance(error, (Rejected, Unsupported)) and creating and draft.record.live is None and not waits_on:
             finish(draft, IntentStatus.REJECTED, str(error))
             return draft
         watch = session.watch(intent_id)
@@ -165,14 +162,6 @@ class Sender:
         if draft.record.live is not None and creating and isinstance(error, (Rejected, InvalidOrder)):
             draft.progress(amend_refused=draft.record.intent.generation)
         return await self._commit(draft, consumed)
-
-    def _market(self, record: Record) -> SymbolMetadata | None:
-        return self.session.markets.get(record.intent.order.symbol_id)
-
-    def _keeps(self, record: Record) -> bool:
-        """Does the kernel itself keep this order? Then a price that went away before anything was sent ends nothing."""
-        market = self._market(record)
-        return market is not None and watched(record.intent.order, market.capabilities)
 
     async def _postponed(
         self, draft: Draft, consumed: int, answer: Prepared, needs: Needs, in_use: Needs, asked_at: float

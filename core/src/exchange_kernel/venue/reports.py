@@ -100,11 +100,16 @@ class Fill(Value, frozen=True):
 
 
 class Need(Value, frozen=True):
-    """The order needs something by ``by`` (local ms UTC), or it will not progress."""
+    """The order needs something by ``by`` (local ms UTC), or it will not progress.
+
+    ``of``: where it needs to be replaced, which of its :attr:`Ticket.ids` that is said of. A newer ticket that is not
+    meant has not been taken yet, and is sent again instead of a still newer one made. None: of the newest.
+    """
 
     what: Literal["replace", "settle", "force_cancel"]
     by: Ms
     why: str
+    of: VenueId | None = None
 
 
 class OrderReport(Value, frozen=True):

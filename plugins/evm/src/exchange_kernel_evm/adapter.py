@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 
-from exchange_kernel.errors import NotAuthorized, NotRunning, NotSent, Unavailable, UnknownSymbol
+from exchange_kernel.errors import NotAuthorized, NotRunning, NotSent, Refused, Unavailable, UnknownSymbol
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.venue import (
@@ -34,6 +34,7 @@ from exchange_kernel.venue import (
     Watermark,
 )
 from exchange_kernel_evm import reports
+from exchange_kernel_evm.answers import Meaning
 from exchange_kernel_evm.body import read_body
 from exchange_kernel_evm.config import EvmConfig
 from exchange_kernel_evm.endpoint import Request
@@ -57,6 +58,7 @@ __all__ = ["EvmAdapter"]
 CLOSED = "the adapter is not open"
 CODEC_VERSION = 1
 ETHER_DECIMALS = 18
+_FOR_ITS_FEES = frozenset({Meaning.REPLACEMENT_UNDERPRICED, Meaning.UNDERPRICED, Meaning.BELOW_BASE_FEE})
 _DEVELOPMENT = ("anvil", "hardhat", "ganache")
 
 
@@ -175,7 +177,12 @@ class EvmAdapter:
         body = read_body(ticket, self._ledger.address, self._ledger.chain.id)
         if self._ctx.clock() > ticket.send_before:
             raise NotSent(f"too old: it was to be sent before {ticket.send_before} ms")
-        sent = await self._rpc.send(body.tx.raw)
+        try:
+            sent = await self._rpc.send(body.tx.raw)
+        except Refused as error:
+            if error.code in _FOR_ITS_FEES:
+                self._lookups.priced_out(body.tx.hash)
+            raise
         return Ack("duplicate" if sent.known else "sent")
 
     # reads ------------------------------------------------------------------------------------------------------

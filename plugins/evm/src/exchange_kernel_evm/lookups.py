@@ -33,6 +33,8 @@ from exchange_kernel_evm.venue import OnChainVenue, Outcome, Resting, Terms
 
 __all__ = ["Lookups", "unsigned_of"]
 
+MOST_WAITING = 1_000
+"""Transactions of which is remembered since when they wait, or that nodes did not take them."""
 _LOOKED = ("blocks", "pool")
 
 
@@ -50,6 +52,8 @@ class Lookups:
 
     def __init__(self, ledger: Ledger, venue: OnChainVenue, scope: str, codec: str) -> None:
         self._ledger, self._venue, self._scope, self._codec = ledger, venue, scope, codec
+        self._waits_since: dict[str, int] = {}
+        self._priced_out: dict[str, int] = {}
 
     def rows(self, ref: Ref) -> list[tuple[Ticket, Body]]:
         """The attempt's tickets that hold a transaction of this account. Raises NotSent for a damaged one."""
@@ -131,7 +135,7 @@ class Lookups:
             if waiting is None:
                 return None
             assert waiting.body.terms is not None
-            need = self._need(waiting.body.tx.unsigned, state, ref)
+            need = self._need(waiting, placing[-1], state)
             return reports.pending(waiting.body.key, nonce, hashes, waiting.body.terms, seen, need)
         if used.body.op == "burn":
             return None
@@ -200,10 +204,21 @@ class Lookups:
         mine = [row for row in rows if str(row.get("from", "")).lower() == self._ledger.address.lower()]
         return [(unsigned_of(row), str(row["hash"]).lower()) for row in mine]
 
-    def _need(self, tx: Unsigned, state: State, ref: Ref) -> Need | None:
-        waited = max(0, state.head.time - ref.placed_at) // self._ledger.chain.block_ms
-        why = is_stuck(Fees(tx.max_fee, tx.tip), state.head.base_fee, waited) if tx.nonce == state.next else ""
-        return Need("replace", state.head.time, why) if why else None
+    def priced_out(self, tx_hash: str) -> None:
+        """A node did not take it, for its fees."""
+        _remember(self._priced_out, tx_hash, 0)
+
+    def _need(self, waiting: _Row, newest: _Row, state: State) -> Need | None:
+        """What waits is counted for each transaction from when it was first seen to wait: one that has just taken
+        another's place is not stuck. One that was to take it and that no node has taken asks for higher fees only where
+        that was the reason."""
+        tx, height = waiting.body.tx.unsigned, state.head.number
+        _remember(self._waits_since, waiting.hash, height)
+        why = is_stuck(Fees(tx.max_fee, tx.tip), state.head.base_fee, max(0, height - self._waits_since[waiting.hash]))
+        if not why or tx.nonce != state.next:
+            return None
+        meant = newest if self._priced_out.get(newest.hash) is not None else waiting
+        return Need("replace", state.head.time, why, reports.tx_id(meant.hash))
 
     @staticmethod
     def _outbid(tx: Unsigned, state: State) -> bool:
@@ -214,6 +229,13 @@ class Lookups:
         slots = (ticket.slot for ticket in ref.tickets)
         spent = frozenset(s for s in slots if isinstance(s, Slot) and s.scope == self._scope and s.number < state.used)
         return Watermark(ledger_ms=state.final.time, height=state.final.number, spent=spent)
+
+
+def _remember(what: dict[str, int], tx_hash: str, value: int) -> None:
+    """The first that was said of it."""
+    what.setdefault(tx_hash, value)
+    while len(what) > MOST_WAITING:
+        del what[next(iter(what))]
 
 
 def unsigned_of(row: Mapping[str, Any]) -> Unsigned:

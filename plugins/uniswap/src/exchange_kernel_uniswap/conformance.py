@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
@@ -16,10 +14,10 @@ from eth_utils.crypto import keccak
 from exchange_kernel.clock import SystemClock
 from exchange_kernel.schema import Side, TimeInForce
 from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
-from exchange_kernel.testing.faults import FaultProxy
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
 from exchange_kernel_evm.testing import Chain, Rpc, calldata
 from exchange_kernel_evm.testing.aside import ProxyAside
+from exchange_kernel_evm.testing.wire_faults import READ_FAULTS, SEND, WIRE_FAULTS
 from exchange_kernel_evm.tokens import net_transfers
 from exchange_kernel_uniswap.adapter import UniswapAdapter
 from exchange_kernel_uniswap.calldata import Sent, sent_by
@@ -28,7 +26,6 @@ from exchange_kernel_uniswap.testing import DECIMALS, TOKENS, UniswapStack, unis
 
 __all__ = ["MARKET", "UniswapHarness"]
 
-SEND, READ = "eth_sendRawTransaction", "eth_getBlockByNumber"
 CONFIRMATIONS: Final = 2
 BLOCK_S, TIMEOUT_S, WAIT_S = 1.0, 6.0, 20
 ACCOUNTS: Final[Mapping[str, LocalAccount]] = {
@@ -95,22 +92,7 @@ class UniswapHarness(Harness):
     deviations = _DEVIATIONS
     venue, kind, symbol = "uniswap", "dex", "WETH/USDC"
     secrets: Mapping[str, str] = {"key": "0x" + bytes(ACCOUNTS["main"].key).hex()}
-    faults = frozenset(
-        {
-            Fault.REQUEST_LOST,
-            Fault.ANSWER_LOST,
-            Fault.LATE,
-            Fault.ERROR_AFTER,
-            Fault.UNAVAILABLE,
-            Fault.GARBLED,
-            Fault.RATE_LIMIT,
-            Fault.NODE_REFUSES,
-            Fault.SLOW,
-            Fault.READ_FAILS,
-            Fault.READ_GARBLED,
-            Fault.READ_LIMITED,
-        }
-    )
+    faults = WIRE_FAULTS
 
     def __init__(self, stack: UniswapStack | None = None) -> None:
         self._stack, self._clock = stack, SkewedClock()
@@ -200,7 +182,9 @@ class UniswapHarness(Harness):
     # what can go wrong ------------------------------------------------------------------------------------------
 
     async def inject(self, fault: Fault, *, times: int = 1, ms: int = 0, after: int = 0) -> None:
-        self._aside.ask(lambda: _arm(self._aside.proxy, fault, times, ms, after))
+        if fault in READ_FAULTS:  # what a session has read of a block it asks again only in the next one
+            self._chain.mine()
+        self._aside.inject(fault, times=times, ms=ms, after=after)
 
     async def clear(self) -> None:
         self._aside.ask(self._aside.proxy.clear)
@@ -214,40 +198,6 @@ class UniswapHarness(Harness):
 
     async def skew(self, ms: int) -> None:
         self._clock.skew += ms
-
-
-def _arm(proxy: FaultProxy, fault: Fault, times: int, ms: int, after: int) -> None:
-    how: dict[str, Any] = {"times": times, "skip": after}
-    refusal = {"jsonrpc": "2.0", "id": None, "error": {"code": -32000, "message": "transaction underpriced"}}
-    later = {"Retry-After": str(math.ceil(ms / 1000))}
-    match fault:
-        case Fault.REQUEST_LOST:
-            proxy.drop_request(rpc=SEND, **how)
-        case Fault.ANSWER_LOST:
-            proxy.drop_answer(rpc=SEND, **how)
-        case Fault.LATE:
-            proxy.delay(ms / 1000, rpc=SEND, **how)
-            proxy.drop_answer(rpc=SEND, **how)
-        case Fault.ERROR_AFTER:
-            proxy.status(503, after_asking=True, rpc=SEND, **how)
-        case Fault.UNAVAILABLE:
-            proxy.status(503, rpc=SEND, **how)
-        case Fault.GARBLED:
-            proxy.truncate(30, rpc=SEND, **how)
-        case Fault.RATE_LIMIT:
-            proxy.status(429, headers=later, rpc=SEND, **how)
-        case Fault.NODE_REFUSES:
-            proxy.status(200, body=json.dumps(refusal).encode(), after_asking=True, rpc=SEND, **how)
-        case Fault.SLOW:
-            proxy.delay(ms / 1000, **how)
-        case Fault.READ_FAILS:
-            proxy.status(502, rpc=READ, **how)
-        case Fault.READ_GARBLED:
-            proxy.truncate(30, rpc=READ, **how)
-        case Fault.READ_LIMITED:
-            proxy.status(429, headers=later, rpc=READ, **how)
-        case _:
-            raise NotImplementedError(fault)
 
 
 def _truth(tx: dict[str, Any], receipt: dict[str, Any] | None, address: str) -> TruthOrder | None:

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from exchange_kernel.testing.conformance import Fault
 from exchange_kernel.testing.faults import FaultProxy
+from exchange_kernel_evm.testing.wire_faults import arm
 
 T = TypeVar("T")
 
@@ -17,7 +19,7 @@ class ProxyAside:
     proxy while it runs."""
 
     def __init__(self, url: str, mine: Callable[[], None], every_s: float) -> None:
-        self.proxy = FaultProxy(url)
+        self.proxy, self._url = FaultProxy(url), url
         self._mine, self._every_s = mine, every_s
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -49,6 +51,11 @@ class ProxyAside:
             await what()
 
         asyncio.run_coroutine_threadsafe(done(), self._loop).result(30)
+
+    def inject(self, fault: Fault, *, times: int, ms: int, after: int, pace: int = 1, spares: bytes = b"") -> None:
+        """See :func:`exchange_kernel_evm.testing.wire_faults.arm`."""
+        how: dict[str, Any] = {"times": times, "ms": ms, "after": after, "pace": pace, "spares": spares}
+        self.ask(lambda: arm(self.proxy, self._url, self.later, fault, **how))
 
     def outage(self, seconds: float) -> None:
         """Nothing can be reached for a while."""

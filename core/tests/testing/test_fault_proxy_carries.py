@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 
 import h11
@@ -537,6 +538,22 @@ def test_connections_can_be_refused_and_accepted_again() -> None:
             await proxy.refuse_connections()
 
     run(scenario)
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_what_connects_while_it_stops_to_listen_is_not_left_open(turns: int) -> None:
+    """In whatever turn of the loop that is: a socket that nobody owns would be a warning, and here an error."""
+
+    async def scenario() -> None:
+        async with FaultProxy("http://127.0.0.1:9") as proxy:
+            with socket.socket() as client:
+                client.connect(("127.0.0.1", proxy.port))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await proxy.refuse_connections()
+
+    run(scenario)
+    gc.collect()
 
 
 def test_a_refused_port_stays_reserved() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from eth_account import Account
 
+from exchange_kernel.clock import SystemClock
 from exchange_kernel_evm.chains import CHAINS, MULTICALL3
 
 WETH = CHAINS[1].wrapped
@@ -78,10 +79,16 @@ class Node:
         rows = [pool[part].get(ADDRESSES[account].lower()) or {} for part in parts]
         return [tx for part in rows for tx in part.values()]
 
+    def revert(self, snapshot: str) -> None:
+        """Back to a snapshot, with an empty pool and the machine's time: anvil goes on from the snapshot's."""
+        self("anvil_dropAllTransactions")
+        assert self("evm_revert", snapshot)
+        head = int(self("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+        self("evm_setTime", max(SystemClock().now_ms() // 1000, head + 1))
+
     def reorganise(self, snapshot: str, blocks: int) -> None:
         """Other blocks of the same number instead of those since the snapshot; what was in them is gone."""
-        self("anvil_dropAllTransactions")
-        self("evm_revert", snapshot)
+        self.revert(snapshot)
         self("evm_increaseTime", 1)
         self.mine(blocks)
 

@@ -47,7 +47,6 @@ def node(furnished: Node) -> Iterator[Node]:
     furnished("anvil_dropAllTransactions")
     snapshot = furnished("evm_snapshot")
     yield furnished
-    furnished("anvil_dropAllTransactions")
-    furnished("evm_revert", snapshot)
+    furnished.revert(snapshot)
     furnished("evm_setAutomine", True)
     furnished("evm_setBlockGasLimit", hex(30_000_000))

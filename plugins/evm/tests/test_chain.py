@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
+from exchange_kernel.clock import SystemClock
 from exchange_kernel.testing.faults import FaultProxy
 from exchange_kernel_evm.testing import AnvilNode, TestChainError, anvil_package, find_anvil, forked_chain
 from exchange_kernel_evm.testing.cache import cached
@@ -205,6 +206,22 @@ def test_a_base_fee_does_not_outlive_its_test() -> None:
             mined()
         with node.chain.isolated():
             assert mined() == usual
+
+
+def test_time_does_not_go_back_with_a_snapshot() -> None:
+    """After a return blocks have the machine's time: Anvil itself goes on from the snapshot's."""
+    an_hour_ago = SystemClock().now_ms() // 1000 - 3_600
+    with AnvilNode("--timestamp", str(an_hour_ago)) as node:
+
+        def behind() -> float:
+            block = node.chain.rpc("eth_getBlockByNumber", "latest", False)
+            return SystemClock().now_ms() / 1000 - int(block["timestamp"], 16)
+
+        assert behind() > 3_500
+        with node.chain.isolated():
+            node.chain.mine()
+        node.chain.mine()
+        assert behind() < 60
 
 
 def test_the_fault_proxy_stands_between_web3_and_anvil(anvil: AnvilNode) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from exchange_kernel.clock import SystemClock
 from exchange_kernel_uniswap.testing import UniswapStack
 from plugins.uniswap.tests.ground import Node, Trader, setup
 from plugins.uniswap.tests.pools_made import enrich, make_pools
@@ -27,3 +28,5 @@ def trader(node: Node) -> Iterator[Trader]:
     mark = node("evm_snapshot")
     yield Trader(node)
     assert node("evm_revert", mark)
+    head = int(node("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+    node("evm_setTime", max(SystemClock().now_ms() // 1000, head + 1))  # anvil goes on from the snapshot's

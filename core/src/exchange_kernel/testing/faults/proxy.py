@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Final, Self, Unpack
@@ -105,7 +106,7 @@ class FaultProxy(HttpFaults, FrameFaults):
         :raises ProxyError: something failed inside the proxy, such as a matcher's predicate; the cause is attached.
         """
         self._closed = True
-        self._stop_listening()
+        await self._stop_listening()
         self._free_port()
         for _ in range(_ACCEPTING):
             await asyncio.sleep(0)
@@ -218,7 +219,7 @@ class FaultProxy(HttpFaults, FrameFaults):
         """From now on new connections are refused, as when nothing listens; those that are open stay. The port stays
         reserved. Idempotent."""
         self._running()
-        self._stop_listening()
+        await self._stop_listening()
         if self._reserved is None:
             self._reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -246,10 +247,19 @@ class FaultProxy(HttpFaults, FrameFaults):
         self._server = await asyncio.start_server(self._accept, _HOST, self._port, limit=CHUNK * 4)
         self._port = self._server.sockets[0].getsockname()[1]
 
-    def _stop_listening(self) -> None:
+    async def _stop_listening(self) -> None:
         server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        if server is None:
+            return
+        # What was accepted in this turn of the loop is attached to the server in the next one; a server that is closed
+        # by then leaves it open, with nobody to close it (asyncio's base_events.Server._attach).
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError):  # a loop without readers
+            for listening in server.sockets:
+                loop.remove_reader(listening.fileno())
+        for _ in range(_ACCEPTING):
+            await asyncio.sleep(0)
+        server.close()
 
     def _free_port(self) -> None:
         if self._reserved is not None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from exchange_kernel.clock import SystemClock
 from exchange_kernel_evm.testing.errors import TestChainError
 from exchange_kernel_evm.testing.rpc import Rpc
 
@@ -135,7 +136,8 @@ class Chain:
         return taken
 
     def revert(self, snapshot: str) -> None:
-        """Go back to a snapshot, with an empty pool, automining on and the base fee that follows from the head.
+        """Go back to a snapshot, with an empty pool, automining on, the base fee that follows from the head, and the
+        machine's time: Anvil's own would go on from the snapshot's, and blocks would be as old as that is.
 
         :raises TestChainError: the snapshot is unknown or used.
         """
@@ -145,6 +147,8 @@ class Chain:
         self.automine(True)
         # Anvil would go on with the base fee of the blocks that are gone.
         self.set_base_fee(self._following_base_fee())
+        head = int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+        self.rpc("evm_setTime", max(SystemClock().now_ms() // 1000, head + 1))
 
     @contextmanager
     def isolated(self) -> Iterator[None]:

@@ -119,7 +119,7 @@ class Reconciler:
         items = self.session.inbox.get(intent_id, ())
         for item in items[draft.taken :]:
             take(draft, item, self.session.opened)
-            if isinstance(item, Reported):
+            if isinstance(item, Reported) and item.n <= len(draft.record.attempts):
                 watch = self.session.watches.get(intent_id)
                 if watch is not None and watch.looks and watch.looks[-1].key == draft.record.attempt(item.n).key:
                     watch.shown()

@@ -105,10 +105,8 @@ class FaultProxy(HttpFaults, FrameFaults):
         :raises ProxyError: something failed inside the proxy, such as a matcher's predicate; the cause is attached.
         """
         self._closed = True
-        self._stop_listening()
+        await self._stop_listening()
         self._free_port()
-        for _ in range(_ACCEPTING):
-            await asyncio.sleep(0)
         while self._sessions:
             for session in self._sessions:
                 session.cancel()
@@ -218,7 +216,7 @@ class FaultProxy(HttpFaults, FrameFaults):
         """From now on new connections are refused, as when nothing listens; those that are open stay. The port stays
         reserved. Idempotent."""
         self._running()
-        self._stop_listening()
+        await self._stop_listening()
         if self._reserved is None:
             self._reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -246,10 +244,16 @@ class FaultProxy(HttpFaults, FrameFaults):
         self._server = await asyncio.start_server(self._accept, _HOST, self._port, limit=CHUNK * 4)
         self._port = self._server.sockets[0].getsockname()[1]
 
-    def _stop_listening(self) -> None:
+    async def _stop_listening(self) -> None:
         server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        if server is None:
+            return
+        loop = asyncio.get_running_loop()
+        for each in server.sockets:
+            loop.remove_reader(each)
+        for _ in range(_ACCEPTING):  # asyncio loses what it is just accepting, unclosed, once its server is closed
+            await asyncio.sleep(0)
+        server.close()
 
     def _free_port(self) -> None:
         if self._reserved is not None:

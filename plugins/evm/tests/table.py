@@ -150,13 +150,17 @@ class Table:
         assert not any(moved.values()), f"{self.evidence.moved} moved, {gained} booked"
 
     def gained(self, records: Sequence[Record]) -> Mapping[str, int]:
-        """By asset, the units that the books say fills brought (above 0) or took."""
+        """By asset, the units that the books say came (above 0) or went: by fills, their fees, all costs but gas."""
         units: Counter[str] = Counter()
         for record in (each for each in records if not is_step(each.intent.intent_id)):
             base, quote = record.intent.order.symbol_id.split("/")
             sign = 1 if record.intent.order.side is Side.BUY else -1
             units[base] += self._units(base, sign * record.progress.filled_base)
             units[quote] -= self._units(quote, sign * record.progress.filled_quote)
+            fees = [fee for fill in record.fills if not fill.voided for fee in fill.fees]
+            for each in [*fees, *(cost for attempt in record.attempts for cost in attempt.costs)]:
+                if each.kind != "network":
+                    units[each.asset] -= self._units(each.asset, each.amount)
         return units
 
     def _units(self, asset: str, amount: Decimal) -> int:

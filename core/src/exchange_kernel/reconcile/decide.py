@@ -139,7 +139,7 @@ def _without_attempt(record: Record, facts: Facts) -> Decision:
         if waits is not None:
             return waits
     if facts.now < facts.not_before:
-        return Wait(_earliest(facts.not_before, facts.until), "backing off")
+        return Wait(_earliest(facts.not_before, intent.submit_deadline, facts.until), "backing off")
     return Submit(len(record.attempts) + 1, remaining(record))
 
 

@@ -1,0 +1,121 @@
+"""The adapter: a session with one account of Binance. It keeps nothing; what lasts is in tickets, or at Binance."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from exchange_kernel.errors import NotRunning, NotSent, Unavailable
+from exchange_kernel.schema import SymbolMetadata
+from exchange_kernel.venue import (
+    AccountSnapshot,
+    Ack,
+    Command,
+    Context,
+    Lookup,
+    Opened,
+    Prep,
+    Prepared,
+    Preview,
+    Ref,
+    Snapshot,
+    Spec,
+    Ticket,
+    VenueEvent,
+)
+from exchange_kernel_binance.config import NETWORKS, BinanceConfig
+from exchange_kernel_binance.dialect import Dialect
+from exchange_kernel_binance.session import CLOSED, Session
+from exchange_kernel_binance.spot.dialect import ABSENT, CLOCK, SpotDialect
+from exchange_kernel_binance.verdicts import SPOT
+
+_AHEAD_MS = 1_000
+"""A request may be dated so far ahead of Binance's clock (rest-api.md, Timing security)."""
+
+
+@dataclass(slots=True)
+class _Open:
+    config: BinanceConfig
+    session: Session
+    dialect: Dialect
+
+
+class BinanceAdapter:
+    """Implements VenueAdapter."""
+
+    def __init__(self) -> None:
+        self._now: _Open | None = None
+        self._opening: Session | None = None
+
+    async def open(self, ctx: Context) -> Opened:
+        config = BinanceConfig.of(ctx)
+        session = self._opening = Session(ctx, config, SPOT, CLOCK, ABSENT)
+        try:
+            return await self._open(config, session)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self, config: BinanceConfig, session: Session) -> Opened:
+        live = NETWORKS["live"][config.market].partition("://")[2]
+        await session.open({live: config.addresses[config.market]})
+        await session.mark()
+        await session.mark()  # a second measurement, now that the connection stands
+        dialect = SpotDialect(session)
+        number = await dialect.login()
+        session.identity = f"binance:{config.place}:{config.market}:{number}"
+        await dialect.load()
+        self._now = _Open(config, session, dialect)
+        return Opened(
+            identity=session.identity,
+            mode=config.mode,
+            retention=config.retention_ms,
+            read_lag=config.read_lag_ms,
+            clock_offset=session.time.offset,
+            clock_error=session.time.error,
+            horizon=_AHEAD_MS + config.recv_window_ms + config.slack_ms,
+        )
+
+    async def close(self) -> None:
+        session, self._opening, self._now = self._opening, None, None
+        if session is not None:
+            await session.close()
+
+    async def markets(self) -> Sequence[SymbolMetadata]:
+        return await self._reads().dialect.load()
+
+    def check(self, spec: Spec, was: Spec | None = None) -> Preview:
+        if self._now is None:
+            raise NotRunning(CLOSED)
+        return self._now.dialect.check(spec, was)
+
+    async def prepare(self, command: Command, prep: Prep) -> Prepared:
+        if self._now is None:
+            raise NotSent(CLOSED)
+        if prep.instead_of is not None:
+            raise NotSent("Binance has no sequence numbers by which one ticket could replace another")
+        if self._now.session.time.stale:
+            await self._now.session.mark()
+        return await self._now.dialect.prepare(command, prep)
+
+    async def submit(self, ticket: Ticket) -> Ack:
+        if self._now is None:
+            raise NotSent(CLOSED)
+        return await self._now.dialect.submit(ticket)
+
+    async def lookup(self, ref: Ref) -> Lookup:
+        return await self._reads().dialect.lookup(ref)
+
+    async def open_orders(self, page: str | None) -> Snapshot:
+        return await self._reads().dialect.open_orders(page)
+
+    async def account(self) -> AccountSnapshot:
+        return await self._reads().dialect.account()
+
+    def events(self, cursor: str | None) -> AsyncIterator[VenueEvent]:
+        raise Unavailable(CLOSED)
+
+    def _reads(self) -> _Open:
+        if self._now is None:
+            raise Unavailable(CLOSED)
+        return self._now

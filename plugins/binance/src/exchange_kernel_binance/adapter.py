@@ -25,6 +25,7 @@ from exchange_kernel.venue import (
 )
 from exchange_kernel_binance.config import NETWORKS, BinanceConfig
 from exchange_kernel_binance.dialect import Dialect
+from exchange_kernel_binance.follow import Follower, Heard
 from exchange_kernel_binance.session import CLOSED, Session
 from exchange_kernel_binance.spot.dialect import ABSENT, CLOCK, SpotDialect
 from exchange_kernel_binance.verdicts import SPOT
@@ -35,9 +36,9 @@ _AHEAD_MS = 1_000
 
 @dataclass(slots=True)
 class _Open:
-    config: BinanceConfig
     session: Session
     dialect: Dialect
+    follower: Follower
 
 
 class BinanceAdapter:
@@ -65,7 +66,7 @@ class BinanceAdapter:
         number = await dialect.login()
         session.identity = f"binance:{config.place}:{config.market}:{number}"
         await dialect.load()
-        self._now = _Open(config, session, dialect)
+        self._now = _Open(session, dialect, Follower(dialect, lambda: self._stream(config, session), session.venue_ms))
         return Opened(
             identity=session.identity,
             mode=config.mode,
@@ -77,7 +78,10 @@ class BinanceAdapter:
         )
 
     async def close(self) -> None:
-        session, self._opening, self._now = self._opening, None, None
+        opened, session = self._now, self._opening
+        self._now = self._opening = None
+        if opened is not None:
+            await opened.follower.close()
         if session is not None:
             await session.close()
 
@@ -113,7 +117,32 @@ class BinanceAdapter:
         return await self._reads().dialect.account()
 
     def events(self, cursor: str | None) -> AsyncIterator[VenueEvent]:
-        raise Unavailable(CLOSED)
+        return self._reads().follower.events()
+
+    def _stream(self, config: BinanceConfig, session: Session) -> Heard:
+        from exchange_kernel.clock import SystemClock
+        from exchange_kernel_binance.config import secrets_of
+        from exchange_kernel_binance.interim import Plain, dial
+        from exchange_kernel_ccxt.stream import Stream
+        from exchange_kernel_ccxt.stream_link import Patience
+
+        key, secret = secrets_of(session.ctx)
+        silence = config.silence_ms / 1000
+        patience = Patience(
+            connect_s=config.timeout_ms / 1000,
+            probe_s=silence / 3,
+            silence_s=silence,
+            overlap_s=0.2,
+            backoff_s=(0.05, 5),
+        )
+        return Stream(
+            lambda: dial(
+                config.addresses[f"{config.market}_ws"], key, secret, session.ctx.clock() + session.time.offset
+            ),
+            Plain(),
+            SystemClock(),
+            patience,
+        )
 
     def _reads(self) -> _Open:
         if self._now is None:

@@ -72,7 +72,7 @@ class SpotHarness(Harness):
 
     def _settings(self) -> SimulatorConfig:
         config = standard_config()
-        money = {"BTC": Decimal(1_000), "ETH": Decimal(10_000), "USDT": Decimal(50_000_000)}
+        money = {"BTC": Decimal(100), "ETH": Decimal(1_000), "USDT": Decimal(8_000_000)}
         config.accounts = [
             AccountConfig(name, KEYS[name], SECRETS[name], balances=dict(money)) for name in ("main", "second")
         ]

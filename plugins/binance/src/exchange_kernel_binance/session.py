@@ -102,6 +102,10 @@ class Session:
         self.time.stale = False
         return Watermark(venue_ms=reply.serverTime)
 
+    def venue_ms(self, local: Ms) -> Ms:
+        """Binance's time of a local one, at the earliest."""
+        return local + self.time.offset - self.time.error
+
     # reads ------------------------------------------------------------------------------------------------------
 
     async def read(

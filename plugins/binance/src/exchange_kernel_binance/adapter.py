@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from exchange_kernel.errors import NotRunning, NotSent, Unavailable
@@ -27,11 +27,31 @@ from exchange_kernel_binance.config import NETWORKS, BinanceConfig
 from exchange_kernel_binance.dialect import Dialect
 from exchange_kernel_binance.follow import Follower, Heard
 from exchange_kernel_binance.session import CLOSED, Session
-from exchange_kernel_binance.spot.dialect import ABSENT, CLOCK, SpotDialect
-from exchange_kernel_binance.verdicts import SPOT
+from exchange_kernel_binance.spot import dialect as spot
+from exchange_kernel_binance.spot.dialect import SpotDialect
+from exchange_kernel_binance.usdm import dialect as usdm
+from exchange_kernel_binance.usdm.dialect import UsdmDialect
+from exchange_kernel_binance.verdicts import SPOT, USDM
+from exchange_kernel_ccxt.verdicts import Table
 
 _AHEAD_MS = 1_000
 """A request may be dated so far ahead of Binance's clock (rest-api.md, Timing security)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One market type: its verdicts, where its clock is, which refusals of a read say that nothing is there."""
+
+    dialect: Callable[[Session], Dialect]
+    table: Table
+    clock: tuple[str, str]
+    absent: frozenset[int]
+
+
+ROOMS = {
+    "spot": Room(SpotDialect, SPOT, spot.CLOCK, spot.ABSENT),
+    "usdm": Room(UsdmDialect, USDM, usdm.CLOCK, usdm.ABSENT),
+}
 
 
 @dataclass(slots=True)
@@ -50,7 +70,8 @@ class BinanceAdapter:
 
     async def open(self, ctx: Context) -> Opened:
         config = BinanceConfig.of(ctx)
-        session = self._opening = Session(ctx, config, SPOT, CLOCK, ABSENT)
+        room = ROOMS[config.market]
+        session = self._opening = Session(ctx, config, room.table, room.clock, room.absent)
         try:
             return await self._open(config, session)
         except BaseException:
@@ -62,7 +83,7 @@ class BinanceAdapter:
         await session.open({live: config.addresses[config.market]})
         await session.mark()
         await session.mark()  # a second measurement, now that the connection stands
-        dialect = SpotDialect(session)
+        dialect = ROOMS[config.market].dialect(session)
         number = await dialect.login()
         session.identity = f"binance:{config.place}:{config.market}:{number}"
         await dialect.load()
@@ -70,7 +91,7 @@ class BinanceAdapter:
         return Opened(
             identity=session.identity,
             mode=config.mode,
-            retention=config.retention_ms,
+            retention=config.kept_ms,
             read_lag=config.read_lag_ms,
             clock_offset=session.time.offset,
             clock_error=session.time.error,

@@ -17,7 +17,7 @@ _UNREADABLE = (KeyError, ValueError, TypeError, ArithmeticError)
 class Heard(Protocol):
     """A stream of raw events, each connection of it subscribed before it counts."""
 
-    def events(self) -> AsyncGenerator[Message | Missing | Live, None]:
+    def events(self) -> AsyncIterator[Message | Missing | Live]:
         """Messages and markers until it is closed."""
         ...
 
@@ -58,8 +58,9 @@ class Follower:
         finally:
             self._open.discard(heard)
             await heard.close()
-            with suppress(RuntimeError):  # a loop that shuts down closes both at once
-                await items.aclose()
+            if isinstance(items, AsyncGenerator):
+                with suppress(RuntimeError):  # a loop that shuts down closes both at once
+                    await items.aclose()
 
     def _told(self, message: Message) -> Sequence[VenueEvent]:
         try:

@@ -37,6 +37,7 @@ class Stream:
         self._lines: set[Line] = set()
         self._checks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
+        self._closing = False
         self._failures = 0
         self._gap_since: Ms | None = None
 
@@ -59,7 +60,9 @@ class Stream:
         """End every connection and task; the consumer's loop ends. Idempotent."""
         self._mail.end()
         if self._keeper is not None:
-            self._keeper.cancel()
+            if not self._closing:  # a second cancellation would interrupt the clearing up
+                self._closing = True
+                self._keeper.cancel()
             await asyncio.wait({self._keeper})
 
     def _kept(self, keeper: asyncio.Task[None]) -> None:
@@ -115,6 +118,7 @@ class Stream:
 
     async def _overlap(self, line: Line, fresh: Line) -> bool:
         """Hear both for a while; does the fresh one miss nothing that the old one might still have told?"""
+        heard = line.frames
         timer = asyncio.ensure_future(self._clock.sleep(self._patience.overlap_s))
         asking = asyncio.ensure_future(line.probe())
         try:
@@ -123,7 +127,7 @@ class Stream:
             timer.cancel()
             asking.cancel()
             await asyncio.wait({timer, asking})
-        return not line.over.done() and line.heard >= fresh.opened
+        return not line.over.done() and line.frames > heard
 
     async def _drop(self, line: Line) -> None:
         if self._clock.monotonic() - line.opened >= self._patience.backoff_s[1]:

@@ -10,12 +10,15 @@ from exchange_kernel_ccxt.stream_link import Broken, Event, Leaving, Link, Patie
 
 _BREATH = 64
 """Frames that were there already and are read before others may go on."""
+_TICK_S = 0.001
+"""Times are not compared more closely: sums of fractions may come out a little short."""
 
 
 class Line:
     """``over``: done when the connection has ended, with the reason. ``due``: done when another has to take over.
 
-    ``opened`` and ``heard`` (its last frame) are seconds of the clock, ``heard_ms`` is local ms UTC.
+    ``opened`` and ``heard`` (its last frame) are seconds of the clock, ``heard_ms`` is local ms UTC;
+    ``frames`` counts them.
     """
 
     def __init__(self, link: Link, clock: Clock, patience: Patience, hear: Callable[[Event], None]) -> None:
@@ -24,6 +27,7 @@ class Line:
         self.due: asyncio.Future[str] = loop.create_future()
         self.opened = self.heard = clock.monotonic()
         self.heard_ms = clock.now_ms()
+        self.frames = 0
         self._link, self._clock, self._patience, self._hear = link, clock, patience, hear
         self._tasks = [loop.create_task(self._read()), loop.create_task(self._watch())]
 
@@ -51,7 +55,6 @@ class Line:
             self.over.set_result(why)
 
     async def _read(self) -> None:
-        count = 0
         try:
             while True:
                 frame = await self._link.receive()
@@ -60,8 +63,8 @@ class Line:
                     self._hear(frame.event)
                 elif isinstance(frame, Leaving) and not self.due.done():
                     self.due.set_result(frame.why)
-                count += 1
-                if count % _BREATH == 0:
+                self.frames += 1
+                if self.frames % _BREATH == 0:
                     await asyncio.sleep(0)
         except (Broken, OSError) as error:
             self._end(f"{error}" or type(error).__name__)
@@ -90,7 +93,7 @@ class Line:
                 marks.append(self.heard + patience.probe_s)
             if not self.due.done():
                 marks.append(self.opened + lasts)
-            await self._clock.sleep(max(0.0, min(marks) - now))
+            await self._clock.sleep(max(_TICK_S, min(marks) - now))
 
     async def _bounded_probe(self) -> None:
         """A connection that takes no more bytes must not keep its watch waiting."""

@@ -13,10 +13,10 @@ from exchange_kernel.testing.faults.records import Direction, Fate, FrameFate, F
 
 
 class RequestLike(TypedDict, total=False):
-    """``method``: the HTTP method. ``path``: a glob over the path without the query (``*`` crosses ``/``). ``rpc``: a
-    glob over the JSON-RPC method, or several; a batch matches when one of its calls does."""
+    """``method``: the HTTP method, or several. ``path``: a glob over the path without the query (``*`` crosses ``/``).
+    ``rpc``: a glob over the JSON-RPC method, or several; a batch matches when one of its calls does."""
 
-    method: str
+    method: str | tuple[str, ...]
     path: str
     rpc: str | tuple[str, ...]
 
@@ -160,7 +160,7 @@ def rpc_objects(data: str | bytes) -> list[dict[str, Any]]:
 
 def _request_holds(match: Mapping[str, Any], record: RequestRecord, path: str) -> bool:
     return (
-        ("method" not in match or record.method.upper() == match["method"].upper())
+        ("method" not in match or _is_one_of(record.method, match["method"]))
         and ("path" not in match or fnmatchcase(path, match["path"]))
         and ("rpc" not in match or _calls(record.rpc, match["rpc"]))
     )
@@ -173,6 +173,11 @@ def _frame_holds(match: Mapping[str, Any], record: FrameRecord, path: str) -> bo
         and ("kind" not in match or record.kind is match["kind"])
         and ("rpc" not in match or _calls(record.rpc, match["rpc"]))
     )
+
+
+def _is_one_of(method: str, wanted: str | tuple[str, ...]) -> bool:
+    names = (wanted,) if isinstance(wanted, str) else wanted
+    return method.upper() in {name.upper() for name in names}
 
 
 def _calls(methods: tuple[str, ...], globs: str | tuple[str, ...]) -> bool:

@@ -1,0 +1,171 @@
+"""The adapter: a session with one account of Binance. It keeps nothing; what lasts is in tickets, or at Binance."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from exchange_kernel.errors import NotRunning, NotSent, Unavailable
+from exchange_kernel.schema import SymbolMetadata
+from exchange_kernel.venue import (
+    AccountSnapshot,
+    Ack,
+    Command,
+    Context,
+    Lookup,
+    Opened,
+    Prep,
+    Prepared,
+    Preview,
+    Ref,
+    Snapshot,
+    Spec,
+    Ticket,
+    VenueEvent,
+)
+from exchange_kernel_binance.config import NETWORKS, BinanceConfig
+from exchange_kernel_binance.dialect import Dialect
+from exchange_kernel_binance.follow import Follower, Heard
+from exchange_kernel_binance.session import CLOSED, Session
+from exchange_kernel_binance.spot import dialect as spot
+from exchange_kernel_binance.spot.dialect import SpotDialect
+from exchange_kernel_binance.usdm import dialect as usdm
+from exchange_kernel_binance.usdm.dialect import UsdmDialect
+from exchange_kernel_binance.verdicts import SPOT, USDM
+from exchange_kernel_ccxt.verdicts import Table
+
+_AHEAD_MS = 1_000
+"""A request may be dated so far ahead of Binance's clock (rest-api.md, Timing security)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One market type: its verdicts, where its clock is, which refusals of a read say that nothing is there."""
+
+    dialect: Callable[[Session], Dialect]
+    table: Table
+    clock: tuple[str, str]
+    absent: frozenset[int]
+
+
+ROOMS = {
+    "spot": Room(SpotDialect, SPOT, spot.CLOCK, spot.ABSENT),
+    "usdm": Room(UsdmDialect, USDM, usdm.CLOCK, usdm.ABSENT),
+}
+
+
+@dataclass(slots=True)
+class _Open:
+    session: Session
+    dialect: Dialect
+    follower: Follower
+
+
+class BinanceAdapter:
+    """Implements VenueAdapter."""
+
+    def __init__(self) -> None:
+        self._now: _Open | None = None
+        self._opening: Session | None = None
+
+    async def open(self, ctx: Context) -> Opened:
+        config = BinanceConfig.of(ctx)
+        room = ROOMS[config.market]
+        session = self._opening = Session(ctx, config, room.table, room.clock, room.absent)
+        try:
+            return await self._open(config, session)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self, config: BinanceConfig, session: Session) -> Opened:
+        live = NETWORKS["live"][config.market].partition("://")[2]
+        await session.open({live: config.addresses[config.market]})
+        await session.mark()
+        await session.mark()  # a second measurement, now that the connection stands
+        dialect = ROOMS[config.market].dialect(session)
+        number = await dialect.login()
+        session.identity = f"binance:{config.place}:{config.market}:{number}"
+        await dialect.load()
+        self._now = _Open(session, dialect, Follower(dialect, lambda: self._stream(config, session), session.venue_ms))
+        return Opened(
+            identity=session.identity,
+            mode=config.mode,
+            retention=config.kept_ms,
+            read_lag=config.read_lag_ms,
+            clock_offset=session.time.offset,
+            clock_error=session.time.error,
+            horizon=_AHEAD_MS + config.recv_window_ms + config.slack_ms,
+        )
+
+    async def close(self) -> None:
+        opened, session = self._now, self._opening
+        self._now = self._opening = None
+        if opened is not None:
+            await opened.follower.close()
+        if session is not None:
+            await session.close()
+
+    async def markets(self) -> Sequence[SymbolMetadata]:
+        return await self._reads().dialect.load()
+
+    def check(self, spec: Spec, was: Spec | None = None) -> Preview:
+        if self._now is None:
+            raise NotRunning(CLOSED)
+        return self._now.dialect.check(spec, was)
+
+    async def prepare(self, command: Command, prep: Prep) -> Prepared:
+        if self._now is None:
+            raise NotSent(CLOSED)
+        if prep.instead_of is not None:
+            raise NotSent("Binance has no sequence numbers by which one ticket could replace another")
+        if self._now.session.time.stale:
+            await self._now.session.mark()
+        return await self._now.dialect.prepare(command, prep)
+
+    async def submit(self, ticket: Ticket) -> Ack:
+        if self._now is None:
+            raise NotSent(CLOSED)
+        return await self._now.dialect.submit(ticket)
+
+    async def lookup(self, ref: Ref) -> Lookup:
+        return await self._reads().dialect.lookup(ref)
+
+    async def open_orders(self, page: str | None) -> Snapshot:
+        return await self._reads().dialect.open_orders(page)
+
+    async def account(self) -> AccountSnapshot:
+        return await self._reads().dialect.account()
+
+    def events(self, cursor: str | None) -> AsyncIterator[VenueEvent]:
+        return self._reads().follower.events()
+
+    def _stream(self, config: BinanceConfig, session: Session) -> Heard:
+        from exchange_kernel.clock import SystemClock
+        from exchange_kernel_binance.config import secrets_of
+        from exchange_kernel_binance.interim import Plain, dial
+        from exchange_kernel_ccxt.stream import Stream
+        from exchange_kernel_ccxt.stream_link import Patience
+
+        key, secret = secrets_of(session.ctx)
+        silence = config.silence_ms / 1000
+        patience = Patience(
+            connect_s=config.timeout_ms / 1000,
+            probe_s=silence / 3,
+            silence_s=silence,
+            overlap_s=0.2,
+            backoff_s=(0.05, 5),
+        )
+        return Stream(
+            lambda: dial(
+                config.addresses[f"{config.market}_ws"], key, secret, session.ctx.clock() + session.time.offset
+            ),
+            Plain(),
+            SystemClock(),
+            patience,
+        )
+
+    def _reads(self) -> _Open:
+        if self._now is None:
+            raise Unavailable(CLOSED)
+        return self._now

@@ -1,0 +1,160 @@
+"""What an account says about itself and where its Binance is, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from exchange_kernel.errors import ConfigError
+from exchange_kernel.venue import Context
+from exchange_kernel_ccxt.wire import Route
+
+MARKETS = ("spot", "usdm")
+CONFIRMATION = "real money"
+"""What ``confirm_live`` must say."""
+NETWORKS: Mapping[str, Mapping[str, str]] = {
+    "live": {
+        "spot": "https://api.binance.com",
+        "spot_ws": "wss://ws-api.binance.com:443/ws-api/v3",
+        "usdm": "https://fapi.binance.com",
+        "usdm_ws": "wss://fstream.binance.com",
+    },
+    "testnet": {
+        "spot": "https://testnet.binance.vision",
+        "spot_ws": "wss://ws-api.testnet.binance.vision/ws-api/v3",
+        "usdm": "https://testnet.binancefuture.com",
+        "usdm_ws": "wss://fstream.binancefuture.com",
+    },
+    "demo": {
+        "spot": "https://demo-api.binance.com",
+        "spot_ws": "wss://demo-ws-api.binance.com/ws-api/v3",
+        "usdm": "https://demo-fapi.binance.com",
+        "usdm_ws": "wss://fstream.binancefuture.com",
+    },
+}
+"""Origins of the REST services and addresses of the user-data streams, as ccxt lists them."""
+_REAL = (".binance.com", ".binance.us", ".binance.vision", ".binancefuture.com")
+RETENTION_MS = {"spot": 90 * 86_400_000, "usdm": 3 * 86_400_000}
+"""How long an order that ended without a fill can be looked up: spot's -2026 (errors.md), futures' Query Order."""
+_MS = ("recv_window_ms", "slack_ms", "read_lag_ms", "timeout_ms", "retention_ms", "silence_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class BinanceConfig:
+    """``market``: which wallet this account trades. ``network``: ``testnet``, ``demo``, ``live`` or ``custom``; live
+    needs ``confirm_live: real money``, custom needs ``urls`` (of the same names as an entry of :data:`NETWORKS`).
+
+    ``resolve``: ``host:port`` where every name is to be found, and ``ca_file`` whom to trust there: real names, another
+    server. ``symbols``: only these are listed (BTC/USDT); empty: all. ``recv_window_ms``: how long Binance may take a
+    request after its timestamp. ``slack_ms``: the longest it may then work on it (its own timeout is 10 s).
+    ``read_lag_ms``: how far its reads may trail. ``retention_ms``: how long unfilled orders can be looked up; 0: as
+    documented. ``silence_ms``: without a sign of life for so long a stream counts as broken. ``may_withdraw``: take a
+    key that may withdraw.
+    """
+
+    market: str = "spot"
+    network: str = "testnet"
+    confirm_live: str = ""
+    urls: Mapping[str, str] = field(default_factory=dict)
+    resolve: str = ""
+    ca_file: str = ""
+    symbols: tuple[str, ...] = ()
+    recv_window_ms: int = 5_000
+    slack_ms: int = 10_000
+    read_lag_ms: int = 3_000
+    timeout_ms: int = 10_000
+    retention_ms: int = 0
+    silence_ms: int = 60_000
+    may_withdraw: bool = False
+
+    @classmethod
+    def of(cls, ctx: Context) -> BinanceConfig:
+        """From an account's configuration. Raises ConfigError with the key, the value and the rule."""
+        known = {each.name for each in fields(cls)}
+        for key, value in ctx.config.items():
+            if key not in known:
+                raise ConfigError(key, value, "is no setting of a Binance account", f"there are {_list(known)}")
+        given = dict(ctx.config)
+        if isinstance(given.get("symbols"), (list, tuple)):
+            given["symbols"] = tuple(given["symbols"])
+        config = cls(**given)
+        config._check()
+        return config
+
+    @property
+    def kept_ms(self) -> int:
+        """How long orders that ended without a fill can be looked up."""
+        return self.retention_ms or RETENTION_MS[self.market]
+
+    @property
+    def mode(self) -> str:
+        """What the kernel is to call it: ``live`` only where the real Binance is traded."""
+        return "live" if self.network == "live" and not self.resolve else "testnet"
+
+    @property
+    def place(self) -> str:
+        """Where this is, as part of the account's identity."""
+        return self.network if not self.resolve else f"{self.network}@{self.resolve}"
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """The origins and stream addresses in force."""
+        return self.urls if self.network == "custom" else NETWORKS[self.network]
+
+    @property
+    def route(self) -> Route:
+        """How the names in them are found."""
+        return Route(self.resolve, self.ca_file)
+
+    def _check(self) -> None:
+        for key, choices in (("market", MARKETS), ("network", (*NETWORKS, "custom"))):
+            if getattr(self, key) not in choices:
+                raise ConfigError(key, getattr(self, key), f"must be one of {', '.join(choices)}")
+        if self.network == "live" and self.confirm_live != CONFIRMATION:
+            raise ConfigError(
+                "confirm_live", self.confirm_live, "is needed to trade live", f"write confirm_live: {CONFIRMATION}"
+            )
+        for key in _MS:
+            value = getattr(self, key)
+            if type(value) is not int or value < 0:
+                raise ConfigError(key, value, "must be an int of at least 0, in milliseconds")
+        if not 0 < self.recv_window_ms <= 60_000:
+            raise ConfigError("recv_window_ms", self.recv_window_ms, "must lie between 1 and 60000")
+        if type(self.may_withdraw) is not bool:
+            raise ConfigError("may_withdraw", self.may_withdraw, "must be true or false")
+        for key in ("resolve", "ca_file", "confirm_live"):
+            value = getattr(self, key)
+            if not isinstance(value, str) or not (value.isprintable() or not value):
+                raise ConfigError(key, value, "must be printable text")
+        if not isinstance(self.symbols, tuple) or not all(isinstance(each, str) for each in self.symbols):
+            raise ConfigError("symbols", self.symbols, "must be a list of symbols", "for example [BTC/USDT]")
+        self._check_addresses()
+
+    def _check_addresses(self) -> None:
+        host, _, port = self.resolve.rpartition(":")
+        if self.resolve and (not host or not port.isdigit()):
+            raise ConfigError("resolve", self.resolve, "must be host:port")
+        if not isinstance(self.urls, Mapping) or bool(self.urls) != (self.network == "custom"):
+            raise ConfigError("urls", self.urls, "belongs to network custom, which needs it")
+        for name in (self.market, f"{self.market}_ws") if self.network == "custom" else ():
+            url: Any = self.urls.get(name, "")
+            parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
+            schemes = ("ws", "wss") if name.endswith("_ws") else ("http", "https")
+            if parts.scheme not in schemes or not parts.hostname:
+                raise ConfigError(f"urls.{name}", url, f"must be an address of {' or '.join(schemes)}")
+            if parts.hostname.endswith(_REAL):
+                raise ConfigError(f"urls.{name}", url, "is Binance's own", "say network: live, testnet or demo")
+
+
+def secrets_of(ctx: Context) -> tuple[str, str]:
+    """The API key, and the secret or private key that signs. Raises ConfigError."""
+    for name in ("api_key", "secret"):
+        if not ctx.secrets.get(name, ""):
+            raise ConfigError(f"secrets.{name}", "", "is required", "name where it is kept, never the secret itself")
+    return ctx.secrets["api_key"], ctx.secrets["secret"]
+
+
+def _list(names: set[str]) -> str:
+    return ", ".join(sorted(names))

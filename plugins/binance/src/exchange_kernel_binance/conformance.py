@@ -1,0 +1,426 @@
+"""How the conformance kit reaches Binance: a simulated one of its own, in real time, behind the fault proxy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from exchange_kernel.clock import Clock, SystemClock
+from exchange_kernel.schema import Side, TimeInForce
+from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
+from exchange_kernel.testing.faults import Direction, FaultProxy
+from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
+from exchange_kernel_binance.adapter import BinanceAdapter
+from exchange_kernel_binance.names import order_id
+from exchange_kernel_binance.simulator import Fault as Trouble
+from exchange_kernel_binance.simulator import Simulator, SimulatorConfig, standard_config
+from exchange_kernel_binance.simulator.config import AccountConfig
+from exchange_kernel_binance.simulator.wire.gate import Gate
+from exchange_kernel_binance.simulator.wire.keys import ApiKey
+from exchange_kernel_binance.testing import BinanceAside
+from exchange_kernel_ccxt.requests import load
+
+SECRETS = {"main": "canary7d1f0a6b5c", "second": "canary2e9c4488d1"}
+KEYS = {"main": "kitmain" + "k" * 57, "second": "kitsecond" + "k" * 55}
+CHANGING = ("POST", "PUT", "DELETE")
+CHANGES = frozenset({"order.place", "order.cancel", "order.amend.keepPriority", "order.modify"})
+CROWD = "crowd"
+ENOUGH = 1_000_000
+"""Requests a minute: the kit asks more often than Binance answers."""
+APIS = {"spot": "/api", "usdm": "/fapi"}
+_TOO_MANY = b'{"code":-1003,"msg":"Too much request weight used."}'
+_SERVER = b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Execution status unknown."}'
+_FAULTS = frozenset(Fault) - {Fault.NODE_REFUSES}
+
+
+class LocalClock(SystemClock):
+    """The machine's clock, wrong by ``skew_ms``."""
+
+    skew_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.skew_ms
+
+
+class BinanceHarness(Harness):
+    """What the market types have in common. ``market``: as in the account's settings; ``names``: their symbols."""
+
+    venue, kind = "binance", "cex"
+    secrets: Mapping[str, str] = {"api_key": KEYS["main"], "secret": SECRETS["main"]}
+    faults = _FAULTS
+    quiet_s = 0.3
+    limit_s = 90.0
+    market: str
+    stream: str
+    rests_at = Decimal(40_000)
+    names: Mapping[str, str]
+
+    def __init__(self) -> None:
+        load("binance")  # what a process imports once is no part of a case
+        self._clock = LocalClock()
+        self._bid = 49_900
+        self._aside: BinanceAside
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    # the exchange -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        self._aside = BinanceAside(self._settings(), tuple(SECRETS.values()))
+        await self._aside.start()
+        await self._ask(self._ready)
+
+    def _settings(self) -> SimulatorConfig:
+        config = standard_config()
+        money = {"BTC": Decimal(100), "ETH": Decimal(1_000), "USDT": Decimal(8_000_000)}
+        config.accounts = [
+            AccountConfig(name, KEYS[name], SECRETS[name], balances=dict(money), futures=Decimal(5_000_000))
+            for name in ("main", "second")
+        ]
+        return config
+
+    def _ready(self, binance: Simulator) -> None:
+        for limits in binance.limits.values():
+            limits.rules = tuple(replace(rule, limit=ENOUGH) for rule in limits.rules)
+        self._quote(binance, Decimal(100))
+
+    async def stop(self) -> None:
+        if hasattr(self, "_aside"):
+            await self._aside.stop()
+
+    def adapter(self) -> VenueAdapter:
+        return BinanceAdapter()
+
+    def context(self, account: str = "main", secrets: Mapping[str, str] | None = None) -> Context:
+        proxy = self._aside.proxy
+        config = {
+            "market": self.market,
+            "network": "custom",
+            "urls": {self.market: proxy.url, f"{self.market}_ws": proxy.ws_url + self.stream},
+            "recv_window_ms": 600,
+            "slack_ms": 200,
+            "read_lag_ms": 200,
+            "timeout_ms": 3_000,
+            "silence_ms": 300,
+        }
+        own = {"api_key": KEYS[account], "secret": SECRETS[account]}
+        return Context(
+            account,
+            config,
+            clock=self._clock.now_ms,
+            sleep=self._clock.sleep,
+            secrets=own if secrets is None else secrets,
+        )
+
+    def wrong_secrets(self) -> Mapping[str, str]:
+        return {"api_key": KEYS["main"], "secret": "not-the-one"}
+
+    def resting(self, steps: int = 1) -> Spec:
+        return Spec(self.symbol, Side.BUY, Decimal("0.01") * steps, limit=self.rests_at)
+
+    def crossing(self, steps: int = 1) -> Spec:
+        return Spec(self.symbol, Side.BUY, Decimal("0.01") * steps, limit=Decimal(50_100), tif=TimeInForce.GTC)
+
+    async def truth(self, account: str = "main") -> Sequence[TruthOrder]:
+        rows = await self._ask(self._rows)
+        return tuple(self._truth(row) for row in rows if row["account"] == account)
+
+    def _rows(self, binance: Simulator) -> Any:
+        raise NotImplementedError
+
+    def _truth(self, row: Mapping[str, Any]) -> TruthOrder:
+        raise NotImplementedError
+
+    def _gate(self, binance: Simulator) -> Gate:
+        raise NotImplementedError
+
+    def _habits(self, binance: Simulator) -> Any:
+        raise NotImplementedError
+
+    async def changes(self) -> int:
+        counts = await self._ask(lambda binance: dict(self._gate(binance).counts))
+        changing: int = sum(number for name, number in counts.items() if name in CHANGES)
+        return changing
+
+    async def requests(self) -> int:
+        return await self._aside.ask(lambda: self._aside.proxy.counts().forwarded)
+
+    # what goes wrong --------------------------------------------------------------------------------------------
+
+    async def inject(self, fault: Fault, *, times: int = 1, ms: int = 0, after: int = 0) -> None:
+        proxy = self._aside.proxy
+        if fault is Fault.STREAM_CUT:
+            await self._aside.ask(proxy.cut_now)
+        elif fault is Fault.STREAM_SILENT:
+            await self._aside.ask(proxy.silence_now)
+        elif fault is Fault.LATE:
+            late = Trouble("late", "order.*", times=times, skip=after, ms=ms)
+            await self._ask(lambda binance: self._gate(binance).faults.add(late))
+        elif fault is Fault.READ_LAGS:
+            await self._ask(lambda binance: setattr(self._habits(binance), "query_lag", ms or 150))
+        else:
+            await self._aside.ask(lambda: _arm(proxy, APIS[self.market], fault, times, ms, after))
+
+    async def clear(self) -> None:
+        def calm(binance: Simulator) -> None:
+            for requests, events in binance.faults.values():
+                requests.clear()
+                events.clear()
+            self._habits(binance).query_lag = 0
+
+        await self._aside.ask(self._aside.proxy.clear)
+        await self._ask(calm)
+
+    async def restart(self) -> None:
+        def drop(binance: Simulator) -> None:
+            binance.streams.disconnect()
+            binance.futures.users.disconnect()
+
+        await self._aside.ask(self._aside.proxy.cut_now)
+        await self._ask(drop)
+
+    async def outage(self, ms: int) -> None:
+        await self._aside.outage(ms / 1000)
+
+    async def revoke(self, revoked: bool) -> None:
+        def change(binance: Simulator) -> None:
+            binance.keys.revoke(KEYS["main"])
+            if not revoked:
+                binance.keys.add(ApiKey(KEYS["main"], "main", SECRETS["main"]))
+
+        await self._ask(change)
+
+    async def skew(self, ms: int) -> None:
+        self._clock.skew_ms += ms
+
+    async def leap(self, ms: int) -> None:
+        def move(binance: Simulator) -> None:
+            binance.clock.skew += ms
+
+        await self._ask(move)
+        self._clock.skew_ms += ms
+
+    # what the market does ---------------------------------------------------------------------------------------
+
+    async def fill(self, order: TruthOrder, base: Decimal) -> None:
+        def trade(binance: Simulator) -> None:
+            self._withdraw(binance)
+            taker = "SELL" if order.side == "BUY" else "BUY"
+            symbol = next(name for name, known in self.names.items() if known == order.symbol)
+            self._crowd(binance, symbol, taker, f"{order.price:f}", f"{base:f}", "IOC")
+            self._quote(binance, Decimal(100))
+
+        await self._ask(trade)
+
+    async def liquidity(self, base: Decimal) -> None:
+        def quote(binance: Simulator) -> None:
+            self._withdraw(binance)
+            self._quote(binance, base)
+
+        await self._ask(quote)
+
+    async def reprice(self) -> None:
+        self._bid -= 10
+        await self.liquidity(Decimal(100))
+
+    async def foreign(self) -> TruthOrder:
+        price = f"{self.rests_at + 1_000:f}"
+
+        def place(binance: Simulator) -> int:
+            fields = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
+            made = self._act(binance, "main", {**fields, "quantity": "0.02", "price": price})
+            return int(made["orderId"])
+
+        number = await self._ask(place)
+        return next(each for each in await self.truth() if order_id("BTCUSDT", number) in each.ids)
+
+    # parts ------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, what: Any) -> Any:
+        return await self._aside.ask(lambda: what(self._aside.binance))
+
+    def _quote(self, binance: Simulator, base: Decimal) -> None:
+        for side, price in (("BUY", self._bid), ("SELL", 50_100)):
+            if base:
+                self._crowd(binance, "BTCUSDT", side, str(price), f"{base:f}", "GTC")
+
+    def _withdraw(self, binance: Simulator) -> None:
+        raise NotImplementedError
+
+    def _rules(self, binance: Simulator, symbol: str) -> Any:
+        raise NotImplementedError
+
+    def _crowd(self, binance: Simulator, symbol: str, side: str, price: str, base: str, tif: str) -> None:
+        fields = {"symbol": symbol, "side": side, "type": "LIMIT", "timeInForce": tif, "quantity": base, "price": price}
+        rules = self._rules(binance, symbol)
+        least, rules.min_notional = rules.min_notional, Decimal(0)  # a part of an order may be small
+        try:
+            self._act(binance, CROWD, fields)
+        finally:
+            rules.min_notional = least
+
+    def _act(self, binance: Simulator, account: str, fields: Mapping[str, Any]) -> Any:
+        return binance.act("order.place", account, fields, market="spot" if self.market == "spot" else "futures")
+
+
+class SpotHarness(BinanceHarness):
+    """The spot account."""
+
+    market, stream, symbol = "spot", "/ws-api/v3", "BTC/USDT"
+    names: Mapping[str, str] = {"BTCUSDT": "BTC/USDT", "ETHUSDT": "ETH/USDT", "BNBUSDT": "BNB/USDT"}
+
+    def elsewhere(self) -> Spec:
+        return Spec("ETH/USDT", Side.BUY, Decimal("0.1"), limit=Decimal(2_000))
+
+    def _rows(self, binance: Simulator) -> Any:
+        return binance.truth()["orders"]()
+
+    def _truth(self, row: Mapping[str, Any]) -> TruthOrder:
+        return TruthOrder(
+            (order_id(row["symbol"], row["orderId"]), VenueId("client", row["clientOrderId"])),
+            self.names[row["symbol"]],
+            row["side"],
+            Decimal(row["origQty"]),
+            Decimal(row["executedQty"]),
+            Decimal(row["cummulativeQuoteQty"]),
+            row["status"] in ("NEW", "PARTIALLY_FILLED", "PENDING_NEW"),
+            Decimal(row["price"]) or None,
+            Decimal(row["icebergQty"]) or Decimal(row["origQty"]),
+            row["timeInForce"],
+            row["type"] == "LIMIT_MAKER",
+        )
+
+    def _gate(self, binance: Simulator) -> Gate:
+        return binance.gate
+
+    def _habits(self, binance: Simulator) -> Any:
+        return binance.spot.state.habits
+
+    async def halt(self, halted: bool) -> None:
+        await self._ask(lambda binance: _halt(binance.spot.state.symbol("BTCUSDT"), "HALT" if halted else "TRADING"))
+
+    def _withdraw(self, binance: Simulator) -> None:
+        if binance.spot.state.open_orders(CROWD, "BTCUSDT"):
+            binance.spot.cancel_all(CROWD, "BTCUSDT")
+
+    def _rules(self, binance: Simulator, symbol: str) -> Any:
+        return binance.spot.state.symbol(symbol)
+
+
+class UsdmHarness(BinanceHarness):
+    """The USD-M futures account, in one-way mode."""
+
+    market, stream, symbol = "usdm", "", "BTC/USDT:USDT"
+    names: Mapping[str, str] = {"BTCUSDT": "BTC/USDT:USDT", "ETHUSDT": "ETH/USDT:USDT"}
+    rests_at = Decimal(45_000)
+
+    def elsewhere(self) -> Spec:
+        return Spec("ETH/USDT:USDT", Side.BUY, Decimal("0.1"), limit=Decimal(2_800))
+
+    def _rows(self, binance: Simulator) -> Any:
+        return binance.truth()["futures-orders"]()
+
+    def _truth(self, row: Mapping[str, Any]) -> TruthOrder:
+        post_only = row["timeInForce"] == "GTX"
+        return TruthOrder(
+            (order_id(row["symbol"], row["orderId"]), VenueId("client", row["clientOrderId"])),
+            self.names[row["symbol"]],
+            row["side"],
+            Decimal(row["origQty"]),
+            Decimal(row["executedQty"]),
+            Decimal(row["cumQuote"]),
+            row["status"] in ("NEW", "PARTIALLY_FILLED"),
+            Decimal(row["price"]) or None,
+            Decimal(row["origQty"]),
+            "GTC" if post_only else row["timeInForce"],
+            post_only,
+        )
+
+    def _gate(self, binance: Simulator) -> Gate:
+        return binance.futures.gate
+
+    def _habits(self, binance: Simulator) -> Any:
+        return binance.futures.exchange.state.habits
+
+    async def halt(self, halted: bool) -> None:
+        status = "SETTLING" if halted else "TRADING"
+        await self._ask(lambda binance: _halt(binance.futures.exchange.state.contract("BTCUSDT"), status))
+
+    async def forced(self) -> TruthOrder:
+        def deleverage(binance: Simulator) -> int:
+            exchange = binance.futures.exchange
+            return int(exchange.auto_deleverage("main", "BTCUSDT", "BOTH", Decimal("0.01")).order_id)
+
+        crossed = self.crossing(3)
+
+        def hold(binance: Simulator) -> None:
+            fields = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": f"{crossed.amount:f}"}
+            self._act(binance, "main", fields)
+
+        await self._ask(hold)
+        number = await self._ask(deleverage)
+        return next(each for each in await self.truth() if order_id("BTCUSDT", number) in each.ids)
+
+    def _withdraw(self, binance: Simulator) -> None:
+        binance.futures.exchange.cancel_all(CROWD, "BTCUSDT")
+
+    def _rules(self, binance: Simulator, symbol: str) -> Any:
+        return binance.futures.exchange.state.contract(symbol)
+
+
+def _halt(rules: Any, status: str) -> None:
+    rules.status = status
+
+
+def _arm(proxy: FaultProxy, api: str, fault: Fault, times: int, ms: int, after: int) -> None:
+    """Faults of requests and of events, on the wire."""
+    if fault in (Fault.EVENT_LOST, Fault.EVENT_REPEATED, Fault.EVENTS_REORDERED):
+        events: dict[str, Any] = {"times": times, "skip": after, "direction": Direction.TO_CLIENT, "data": _is_event}
+        if fault is Fault.EVENT_LOST:
+            proxy.drop_frame(**events)
+        elif fault is Fault.EVENT_REPEATED:
+            proxy.duplicate_frame(**events)
+        else:
+            proxy.reorder_frames(2, **events)
+        return
+    how: dict[str, Any] = {"times": times, "skip": after, "path": f"{api}/*"}
+    changes, reads = how | {"method": CHANGING, "path": f"{api}/v?/order*"}, how | {"method": "GET"}
+    wait = {"Retry-After": str(math.ceil(ms / 1000)), "Content-Type": "application/json"}
+    match fault:
+        case Fault.REQUEST_LOST:
+            proxy.drop_request(**changes)
+        case Fault.ANSWER_LOST:
+            proxy.drop_answer(**changes)
+        case Fault.ERROR_AFTER:
+            proxy.status(503, body=_SERVER, after_asking=True, **changes)
+        case Fault.UNAVAILABLE:
+            proxy.status(503, body=_SERVER, **changes)
+        case Fault.GARBLED:
+            proxy.garble(_half, **changes)
+        case Fault.RATE_LIMIT:
+            proxy.status(429, headers=wait, body=_TOO_MANY, **changes)
+        case Fault.BANNED:
+            proxy.status(418, headers=wait, body=_TOO_MANY, **how)
+        case Fault.SLOW:
+            proxy.delay(ms / 1000, **how)
+        case Fault.READ_FAILS:
+            proxy.status(502, **reads)
+        case Fault.READ_GARBLED:
+            proxy.garble(_half, **reads)
+        case Fault.READ_LIMITED:
+            proxy.status(429, headers=wait, body=_TOO_MANY, **reads)
+        case _:
+            raise AssertionError(f"{fault} is not offered")
+
+
+def _half(body: bytes) -> bytes:
+    return body[: len(body) // 2]
+
+
+def _is_event(data: str | bytes) -> bool:
+    return '"event"' in str(data)

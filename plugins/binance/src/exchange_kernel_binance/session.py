@@ -1,0 +1,262 @@
+"""One account's session: signed reads and their verdicts, Binance's clock, and tickets that are sent once."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from exchange_kernel.errors import NotSent, OutcomeUnknown, RateLimited, Unavailable, VenueError
+from exchange_kernel.venue import Context, Fence, Key, Money, Ms, Prep, Ticket, TimeEnd, VenueId, Watermark
+from exchange_kernel_binance.config import BinanceConfig, secrets_of
+from exchange_kernel_binance.verdicts import READS
+from exchange_kernel_ccxt.requests import Plan, Request, Signer, load, redirected
+from exchange_kernel_ccxt.verdicts import Row, Table
+from exchange_kernel_ccxt.wire import Answer, NeverSent, NoAnswer, Wire
+
+CODEC = "binance/1"
+"""Which plugin and which format of ``body`` made a ticket. Old ones are read for ever: tickets outlive upgrades."""
+CLOSED = "the adapter is not open"
+_PAUSE_MS = 1_000
+"""How long to wait after a refusal for the rate that does not say it."""
+_BANNED_MS = 120_000
+"""The shortest ban (rest-api.md, IP limits)."""
+_BEHIND = -1021
+
+T = TypeVar("T")
+Fields = tuple[tuple[str, str], ...]
+_Refusal = tuple[int, int | None, str]
+
+
+class _Refused(msgspec.Struct):
+    code: int
+    msg: str = ""
+
+
+class _Time(msgspec.Struct):
+    serverTime: int
+
+
+_read_refusal = msgspec.json.Decoder(_Refused).decode
+_read_time = msgspec.json.Decoder(_Time).decode
+
+
+class NoSuch(VenueError):
+    """A read found nothing under this id; ``code`` says how Binance put it. Not raised to the kernel."""
+
+
+@dataclass(slots=True)
+class VenueTime:
+    """``offset``: Binance's clock minus the local one, ms; ``error``: its bound. ``stale``: measure before use."""
+
+    offset: Ms = 0
+    error: Ms = 0
+    stale: bool = True
+
+
+class Session:
+    """Requests of one account. ``table``: verdicts of changes; ``clock_at``: section and path of the server's time."""
+
+    def __init__(
+        self, ctx: Context, config: BinanceConfig, table: Table, clock_at: tuple[str, str], absent: frozenset[int]
+    ) -> None:
+        self.ctx, self.config, self.time = ctx, config, VenueTime()
+        self.identity = ""
+        self._table, self._clock_at, self._absent = table, clock_at, absent
+        self._wire = Wire(config.timeout_ms / 1000, config.route)
+        self._signer: Signer
+        self.is_open = False
+
+    async def open(self, origins: Mapping[str, str]) -> None:
+        """Make the signer. ``origins``: what takes the place of a host in ccxt's table of addresses."""
+        key, secret = secrets_of(self.ctx)
+        if "ccxt" not in sys.modules:
+            await asyncio.to_thread(load, "binance")
+        exchange = load("binance")({"apiKey": key, "secret": secret, "enableRateLimit": False})
+        exchange.urls["api"] = redirected(exchange.urls["api"], origins)
+        exchange.options["recvWindow"] = None
+        exchange.options["timeDifference"] = 0
+        self._signer = Signer(exchange)
+        self.is_open = True
+
+    async def close(self) -> None:
+        """End every connection. Idempotent."""
+        self.is_open = False
+        await self._wire.close()
+
+    # time -------------------------------------------------------------------------------------------------------
+
+    async def mark(self) -> Watermark:
+        """How far Binance has got now, by its own clock; measures it, too. Raises Unavailable, RateLimited."""
+        clock = self.ctx.clock
+        before = clock()
+        reply = await self.read(("GET", *self._clock_at), (), _read_time, signed=False)
+        after = clock()
+        self.time.offset = reply.serverTime - (before + after) // 2
+        self.time.error = (after - before + 1) // 2 + 1
+        self.time.stale = False
+        return Watermark(venue_ms=reply.serverTime)
+
+    def venue_ms(self, local: Ms) -> Ms:
+        """Binance's time of a local one, at the earliest."""
+        return local + self.time.offset - self.time.error
+
+    # reads ------------------------------------------------------------------------------------------------------
+
+    async def read(
+        self, what: tuple[str, str, str], fields: Fields, decode: Callable[[bytes], T], *, signed: bool = True
+    ) -> T:
+        """One read. Raises NoSuch, Unavailable, RateLimited, NotAuthorized."""
+        if not self.is_open:
+            raise Unavailable(f"{what[2]}: {CLOSED}")
+        if signed and self.time.stale:
+            await self.mark()
+        answer = await self._ask(what, fields, signed)
+        refusal = _refusal(answer)
+        if refusal is not None and refusal[1] == _BEHIND:  # a read may be asked again, with the time set right
+            await self.mark()
+            answer = await self._ask(what, fields, signed)
+            refusal = _refusal(answer)
+        if refusal is not None:
+            self._judge_read(what[2], answer, refusal)
+        try:
+            return decode(answer.body)
+        except (ValueError, KeyError):
+            raise Unavailable(f"{what[2]}: the answer is not whole") from None
+
+    async def _ask(self, what: tuple[str, str, str], fields: Fields, signed: bool) -> Answer:
+        plan = Plan(*what, self._stamped(fields, self.ctx.clock()) if signed else fields)
+        try:
+            return await self._wire.send(self._signer.sign(plan))
+        except (NeverSent, NoAnswer) as error:
+            raise Unavailable(str(error)) from None
+
+    def _judge_read(self, path: str, answer: Answer, refusal: _Refusal) -> None:
+        status, code, text = refusal
+        row = None if status >= 500 else READS.find(status, code, text)
+        if row is not None:
+            self._raise(row, answer, refusal)
+        if status < 500 and code in self._absent:
+            raise NoSuch(text, code=str(code))
+        raise Unavailable(f"{path}: {status} {text}"[:200], code="" if code is None else str(code))
+
+    # changes ----------------------------------------------------------------------------------------------------
+
+    def seal(
+        self,
+        what: tuple[str, str, str],
+        key: Key,
+        prep: Prep,
+        fields: Fields,
+        *,
+        ids: tuple[VenueId, ...] = (),
+        repeatable: bool = False,
+        outlay: tuple[Money, ...] = (),
+        note: str = "",
+    ) -> Ticket:
+        """The ticket of a change: what, at what price, until when, and its signature.
+
+        Not repeatable: Binance takes a client id again once its order has filled (rest-api.md, newClientOrderId).
+        """
+        window = self.config.recv_window_ms
+        stamped = self._stamped(fields, prep.now)
+        body = b""
+        if not prep.dry:
+            request = self._signer.sign(Plan(*what, stamped))
+            body = f"{' '.join(what)}\n{request.query}".encode()
+        end = TimeEnd(prep.now + self.time.offset + window, "venue", self.config.slack_ms)
+        send_before = min(prep.now + window * 3 // 4, prep.give_up)
+        return Ticket(key, body, CODEC, self.identity, Fence(repeatable, (end,)), ids, send_before, outlay, note)
+
+    def request_of(self, ticket: Ticket) -> tuple[tuple[str, str, str], Request]:
+        """What a ticket says. Raises NotSent for one that this account did not make, as it stands."""
+        if not self.is_open:
+            raise NotSent(CLOSED)
+        if ticket.codec != CODEC or ticket.identity != self.identity:
+            raise NotSent(f"a ticket {ticket.codec} for {ticket.identity}; this is {CODEC} for {self.identity}")
+        try:
+            head, _, query = ticket.body.decode("ascii").partition("\n")
+            method, api, path = head.split(" ")
+        except ValueError:
+            raise NotSent("the ticket's body is no whole request") from None
+        return (method, api, path), self._signer.again(method, api, path, query)
+
+    async def send(self, ticket: Ticket, request: Request, decode: Callable[[bytes], T]) -> T | None:
+        """Send a ticket's request, once; None where Binance knows its client id already.
+
+        Raises what has no effect only on a row of the table; OutcomeUnknown for all else.
+        """
+        if self.ctx.clock() > ticket.send_before:
+            raise NotSent(f"too old: it was to be sent before {ticket.send_before} ms")
+        try:
+            answer = await self._wire.send(request)
+        except NeverSent as error:
+            raise NotSent(str(error)) from None
+        except NoAnswer as error:
+            raise OutcomeUnknown(str(error)) from None
+        refusal = _refusal(answer)
+        if refusal is not None:
+            status, code, text = refusal
+            row = None if status >= 500 else self._table.find(status, code, text)
+            if row is None:
+                raise OutcomeUnknown(f"{status} {text}"[:200], code="" if code is None else str(code))
+            if row.meaning == "duplicate":
+                return None
+            self._raise(row, answer, refusal)
+        try:
+            return decode(answer.body)
+        except (ValueError, KeyError):
+            raise OutcomeUnknown("the answer is not whole") from None
+
+    # parts ------------------------------------------------------------------------------------------------------
+
+    def _stamped(self, fields: Fields, now: Ms) -> Fields:
+        window = str(self.config.recv_window_ms)
+        return (*fields, ("recvWindow", window), ("timestamp", str(now + self.time.offset)))
+
+    def _raise(self, row: Row, answer: Answer, refusal: _Refusal) -> None:
+        status, code, text = refusal
+        if row.meaning == "rate":
+            banned = status == 418
+            wait = _retry_after(answer.headers)
+            if wait is None:
+                wait = _BANNED_MS if banned else _PAUSE_MS
+            scope = "account" if code == -1015 else "ip"
+            raise RateLimited(self.ctx.clock() + wait, scope, banned=banned)
+        if code == _BEHIND:
+            self.time.stale = True
+        assert isinstance(row.meaning, type)
+        raise row.meaning(text[:200], code=str(code), why=row.why.value)
+
+
+def _refusal(answer: Answer) -> _Refusal | None:
+    """(HTTP status, code, message) of an answer that is none of success; texts come from Binance, not from us."""
+    if answer.status == 200:
+        return None
+    try:
+        said = _read_refusal(answer.body)
+    except ValueError:
+        return answer.status, None, f"HTTP {answer.status} without a code"
+    return answer.status, said.code, said.msg
+
+
+def _retry_after(headers: Mapping[str, str]) -> Ms | None:
+    """Retry-After in ms: whole seconds."""
+    text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    try:
+        return math.ceil(float(text) * 1000)
+    except ValueError:
+        return None
+
+
+def decoder(kind: type[T]) -> Callable[[bytes], T]:
+    """Reads an answer of this shape; what is not whole raises ValueError."""
+    return msgspec.json.Decoder(kind).decode
+
+
+__all__ = ["CLOSED", "CODEC", "NoSuch", "Session", "VenueTime", "decoder"]

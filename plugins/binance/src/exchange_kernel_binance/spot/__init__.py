@@ -1,0 +1,1 @@
+"""The spot account: its markets, its orders, and what Binance says of them."""

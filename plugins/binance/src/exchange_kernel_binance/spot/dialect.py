@@ -1,0 +1,182 @@
+"""The spot account, as an adapter needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from exchange_kernel.errors import NotRunning, NotSent, UnknownSymbol, Unsupported
+from exchange_kernel.orders import suggest
+from exchange_kernel.schema import SymbolMetadata
+from exchange_kernel.venue import (
+    AccountSnapshot,
+    Ack,
+    Amend,
+    Cancel,
+    Command,
+    LedgerEntry,
+    Lookup,
+    Place,
+    PlaceGroup,
+    Prep,
+    Prepared,
+    Preview,
+    Ref,
+    Snapshot,
+    Spec,
+    Ticket,
+    VenueEvent,
+    VenueId,
+    Watermark,
+)
+from exchange_kernel_binance.lookups import Lookups, Sources
+from exchange_kernel_binance.names import client_id
+from exchange_kernel_binance.session import CLOSED, Session, decoder
+from exchange_kernel_binance.spot import checks, orders, reports
+from exchange_kernel_binance.spot.markets import SpotMarket, markets_of, read_info
+
+ABSENT = frozenset({-2013, -2026})
+"""-2013 NO_SUCH_ORDER, -2026 ORDER_ARCHIVED (errors.md)."""
+CLOCK = ("public", "time")
+_SLICE = 200
+"""Markets that are read before others may go on."""
+_read_order = decoder(reports.OrderView)
+_read_orders = decoder(list[reports.OrderView])
+_OPEN = ("GET", "private", "openOrders")
+_ACCOUNT = ("GET", "private", "account")
+_read_amended = decoder(reports.AmendView)
+_read_trades = decoder(list[reports.TradeView])
+_read_account = decoder(reports.AccountView)
+_SOURCES = Sources(
+    order=("GET", "private", "order"),
+    orders=("GET", "private", "allOrders"),
+    trades=("GET", "private", "myTrades"),
+    read_order=_read_order,
+    read_orders=_read_orders,
+    read_trades=_read_trades,
+    report=reports.report,
+    window_ms=86_400_000,  # between startTime and endTime of allOrders
+)
+
+
+class SpotDialect:
+    """Implements Dialect."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._markets: dict[str, SpotMarket] = {}
+        self._names: dict[str, str] = {}
+        self._lookups = Lookups(session, _SOURCES, session.config.kept_ms)
+
+    async def login(self) -> str:
+        found = await self._session.read(_ACCOUNT, (), _read_account)
+        return str(found.uid)
+
+    @property
+    def loaded(self) -> bool:
+        return bool(self._markets)
+
+    async def load(self) -> Sequence[SymbolMetadata]:
+        fields = (("showPermissionSets", "false"),)
+        info = await self._session.read(("GET", "public", "exchangeInfo"), fields, read_info, signed=False)
+        markets: dict[str, SpotMarket] = {}
+        for number, market in enumerate(markets_of(info.symbols, frozenset(self._session.config.symbols))):
+            markets[market.meta.symbol_id] = market
+            if number % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+        self._markets = markets
+        self._names = {market.name: name for name, market in markets.items()}
+        return tuple(market.meta for market in markets.values())
+
+    def check(self, spec: Spec, was: Spec | None) -> Preview:
+        market = self._market(spec.symbol)
+        return checks.preview(spec, market) if was is None else checks.amendment(spec, was, market)
+
+    def _market(self, symbol: str) -> SpotMarket:
+        market = self._markets.get(symbol)
+        if market is None:
+            if not self._markets:
+                raise NotRunning(CLOSED)
+            raise UnknownSymbol("symbol", symbol, "is not listed here", suggest(symbol, self._markets))
+        return market
+
+    # changes ----------------------------------------------------------------------------------------------------
+
+    async def prepare(self, command: Command, prep: Prep) -> Prepared:
+        seal = self._session.seal
+        match command:
+            case Place(key, spec):
+                sent = self.check(spec, None)
+                fields = orders.place(sent.spec, key, self._market(spec.symbol))
+                ids = (VenueId("client", client_id(key)),)
+                return seal(orders.PLACE, key, prep, fields, ids=ids, outlay=sent.outlay, note=f"place {spec.symbol}")
+            case Cancel(key, ref, _):
+                fields = orders.cancel(key, ref, self._market(ref.symbol))
+                return seal(orders.CANCEL, key, prep, fields, repeatable=True, note=f"cancel {ref.symbol}")
+            case Amend(key, ref, spec):
+                sent = self.check(spec, ref.spec)
+                fields = orders.amend(sent.spec, ref, self._market(ref.symbol))
+                return seal(orders.AMEND, key, prep, fields, outlay=sent.outlay, note=f"amend {ref.symbol}")
+            case PlaceGroup(_, kind, _):
+                raise Unsupported(f"group_{kind}")
+            case _:
+                raise Unsupported({"CancelAll": "cancel_all"}.get(type(command).__name__, type(command).__name__))
+
+    async def submit(self, ticket: Ticket) -> Ack:
+        what, request = self._session.request_of(ticket)
+        if what == orders.AMEND:
+            done = await self._session.send(ticket, request, _read_amended)
+            if done is None:
+                return Ack("duplicate")
+            return Ack("decided", (reports.amended(done, self._named(done.amendedOrder.symbol), ticket.key),))
+        if what not in (orders.PLACE, orders.CANCEL):
+            raise NotSent(f"{' '.join(what)} is no request of this release")
+        view = await self._session.send(ticket, request, _read_order)
+        if view is None:
+            return Ack("duplicate")
+        return Ack("decided", (reports.report(view, self._named(view.symbol)),))
+
+    # reads ------------------------------------------------------------------------------------------------------
+
+    async def lookup(self, ref: Ref) -> Lookup:
+        return await self._lookups.find(ref, self._name(ref))
+
+    async def open_orders(self, page: str | None) -> Snapshot:
+        at = await self._session.mark()
+        views = await self._session.read(_OPEN, (), _read_orders)
+        told = tuple(reports.report(view, self._named(view.symbol)) for view in views)
+        return Snapshot(told, at, True, None, "account")
+
+    async def account(self) -> AccountSnapshot:
+        at = await self._session.mark()
+        view = await self._session.read(_ACCOUNT, (("omitZeroBalances", "true"),), _read_account)
+        return AccountSnapshot(at, True, reports.balances(view.balances))
+
+    # events -----------------------------------------------------------------------------------------------------
+
+    def told(self, event: Mapping[str, Any]) -> Sequence[VenueEvent]:
+        at = event.get("E", 0)
+        match event["e"]:
+            case "executionReport":
+                return (VenueEvent(at, None, reports.executed(event, self._named(event["s"]))),)
+            case "outboundAccountPosition":
+                found = tuple(reports.balance(each["a"], each["f"], each["l"]) for each in event["B"])
+                return (VenueEvent(at, None, AccountSnapshot(Watermark(venue_ms=event["u"]), False, found)),)
+            case "balanceUpdate":
+                name = f"{event['a']}/{event['T']}/{event['d']}"
+                entry = LedgerEntry(name, event["a"], reports.decimal(event["d"]), "transfer")
+                return (VenueEvent(at, None, entry),)
+            case _:
+                return ()
+
+    # names ------------------------------------------------------------------------------------------------------
+
+    def _named(self, venue_symbol: str) -> str:
+        """Our name of a symbol; its own where it is none of those listed."""
+        return self._names.get(venue_symbol, venue_symbol)
+
+    def _name(self, ref: Ref) -> str:
+        """Binance's name of it. An order of a market that was delisted is still asked for."""
+        market = self._markets.get(ref.symbol)
+        return ref.symbol.replace("/", "") if market is None else market.name

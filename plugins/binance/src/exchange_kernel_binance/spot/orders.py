@@ -1,0 +1,59 @@
+"""Spot requests, field by field, as they will be on the wire.
+
+Sources: rest-api.md (New order, Cancel order, Order Amend Keep Priority).
+"""
+
+from __future__ import annotations
+
+from exchange_kernel.schema import TimeInForce, canonical
+from exchange_kernel.venue import Key, Ref, Spec
+from exchange_kernel_binance.names import client_id, number_of
+from exchange_kernel_binance.spot.markets import SpotMarket
+
+Fields = tuple[tuple[str, str], ...]
+PLACE = ("POST", "private", "order")
+CANCEL = ("DELETE", "private", "order")
+AMEND = ("PUT", "private", "order/amend/keepPriority")
+
+
+def place(spec: Spec, key: Key, market: SpotMarket) -> Fields:
+    """A new order; ``spec`` as previewed."""
+    fields = [("symbol", market.name), ("side", spec.side.value), ("type", _type(spec))]
+    price = spec.guard if spec.limit is None else spec.limit
+    if fields[-1][1] == "LIMIT":
+        fields.append(("timeInForce", _life(spec).value))
+    fields.append(("quantity", canonical(spec.amount)))
+    if price is not None:
+        fields.append(("price", canonical(price)))
+    if spec.display is not None:
+        fields.append(("icebergQty", canonical(spec.display)))
+    return (*fields, ("newClientOrderId", client_id(key)), ("newOrderRespType", "FULL"))
+
+
+def _life(spec: Spec) -> TimeInForce:
+    """A market order with a worst price is a limit order at that price that never rests."""
+    return TimeInForce.IOC if spec.limit is None and spec.tif is not TimeInForce.FOK else spec.tif
+
+
+def _type(spec: Spec) -> str:
+    if spec.limit is None:
+        return "MARKET" if spec.guard is None else "LIMIT"
+    return "LIMIT_MAKER" if spec.post_only else "LIMIT"
+
+
+def cancel(key: Key, ref: Ref, market: SpotMarket) -> Fields:
+    """A cancel of exactly this order; its own id is the command's key."""
+    return (("symbol", market.name), *_target(ref), ("newClientOrderId", client_id(key)))
+
+
+def amend(spec: Spec, ref: Ref, market: SpotMarket) -> Fields:
+    """Less of the same order: it keeps its place and its client id."""
+    kept = ("newClientOrderId", client_id(ref.key))
+    return (("symbol", market.name), *_target(ref), ("newQty", canonical(spec.amount)), kept)
+
+
+def _target(ref: Ref) -> Fields:
+    number = next((number_of(known) for known in ref.ids if known.kind == "order"), None)
+    if number is not None:
+        return (("orderId", str(number)),)
+    return (("origClientOrderId", client_id(ref.key)),)

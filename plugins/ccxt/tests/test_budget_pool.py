@@ -80,19 +80,20 @@ def test_a_pool_that_stops(server: ValkeyServer) -> None:
     """Processes whose pool is gone have their fixed shares, without an error and without asking again and again."""
 
     async def play() -> None:
-        with ValkeyServer() as own:
-            async with client(own) as mine:
-                budget = shared(mine, "stops")
-                await budget.take(Cost(1))
-                own.stop()
-                passed = 0
-                other = shared(mine, "stops")
-                for _ in range(400):
-                    try:
-                        await other.take(Cost(1))
-                    except RateLimited:
-                        break
-                    passed += 1
-                assert passed == 250
+        own = ValkeyServer()
+        own.start()
+        async with client(own) as mine:
+            budget = shared(mine, "stops")
+            await budget.take(Cost(1))
+            own.stop()
+            passed = 0
+            other = shared(mine, "stops")
+            for _ in range(400):
+                try:
+                    await other.take(Cost(1))
+                except RateLimited:
+                    break
+                passed += 1
+            assert passed == 250
 
     asyncio.run(play())

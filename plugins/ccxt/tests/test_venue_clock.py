@@ -34,7 +34,7 @@ def in_time(scene: Callable[[VirtualClock], Awaitable[None]]) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_offset_lies_within_its_error(seed: int) -> None:
-    """Whatever the ways there and back take, the truth is within the bound, and no better measurement is thrown away."""
+    """Whatever the ways there and back take, the truth is within the bound, and the best measurement is kept."""
 
     async def scene(clock: VirtualClock) -> None:
         rng = Random(seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from exchange_kernel.errors import NotRunning, NotSent, Unavailable
@@ -25,19 +25,42 @@ from exchange_kernel.venue import (
 )
 from exchange_kernel_binance.config import NETWORKS, BinanceConfig
 from exchange_kernel_binance.dialect import Dialect
+from exchange_kernel_binance.follow import Follower, Heard, dial_of
 from exchange_kernel_binance.session import CLOSED, Session
-from exchange_kernel_binance.spot.dialect import ABSENT, CLOCK, SpotDialect
-from exchange_kernel_binance.verdicts import SPOT
+from exchange_kernel_binance.spot import dialect as spot
+from exchange_kernel_binance.spot.dialect import SpotDialect
+from exchange_kernel_binance.usdm import dialect as usdm
+from exchange_kernel_binance.usdm.dialect import UsdmDialect
+from exchange_kernel_binance.user_stream import UserStream
+from exchange_kernel_binance.verdicts import SPOT, USDM
+from exchange_kernel_ccxt.stream_link import Patience
+from exchange_kernel_ccxt.verdicts import Table
 
 _AHEAD_MS = 1_000
 """A request may be dated so far ahead of Binance's clock (rest-api.md, Timing security)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One market type: its verdicts, where its clock is, which refusals of a read say that nothing is there."""
+
+    dialect: Callable[[Session], Dialect]
+    table: Table
+    clock: tuple[str, str]
+    absent: frozenset[int]
+
+
+ROOMS = {
+    "spot": Room(SpotDialect, SPOT, spot.CLOCK, spot.ABSENT),
+    "usdm": Room(UsdmDialect, USDM, usdm.CLOCK, usdm.ABSENT),
+}
+
+
 @dataclass(slots=True)
 class _Open:
-    config: BinanceConfig
     session: Session
     dialect: Dialect
+    follower: Follower
 
 
 class BinanceAdapter:
@@ -49,7 +72,8 @@ class BinanceAdapter:
 
     async def open(self, ctx: Context) -> Opened:
         config = BinanceConfig.of(ctx)
-        session = self._opening = Session(ctx, config, SPOT, CLOCK, ABSENT)
+        room = ROOMS[config.market]
+        session = self._opening = Session(ctx, config, room.table, room.clock, room.absent)
         try:
             return await self._open(config, session)
         except BaseException:
@@ -61,15 +85,15 @@ class BinanceAdapter:
         await session.open({live: config.addresses[config.market]})
         await session.mark()
         await session.mark()  # a second measurement, now that the connection stands
-        dialect = SpotDialect(session)
+        dialect = ROOMS[config.market].dialect(session)
         number = await dialect.login()
         session.identity = f"binance:{config.place}:{config.market}:{number}"
         await dialect.load()
-        self._now = _Open(config, session, dialect)
+        self._now = _Open(session, dialect, Follower(dialect, lambda: self._stream(config, session), session.venue_ms))
         return Opened(
             identity=session.identity,
             mode=config.mode,
-            retention=config.retention_ms,
+            retention=config.kept_ms,
             read_lag=config.read_lag_ms,
             clock_offset=session.time.offset,
             clock_error=session.time.error,
@@ -77,7 +101,10 @@ class BinanceAdapter:
         )
 
     async def close(self) -> None:
-        session, self._opening, self._now = self._opening, None, None
+        opened, session = self._now, self._opening
+        self._now = self._opening = None
+        if opened is not None:
+            await opened.follower.close()
         if session is not None:
             await session.close()
 
@@ -113,7 +140,18 @@ class BinanceAdapter:
         return await self._reads().dialect.account()
 
     def events(self, cursor: str | None) -> AsyncIterator[VenueEvent]:
-        raise Unavailable(CLOSED)
+        return self._reads().follower.events()
+
+    def _stream(self, config: BinanceConfig, session: Session) -> Heard:
+        silence = config.silence_ms / 1000
+        patience = Patience(
+            connect_s=config.timeout_ms / 1000,
+            probe_s=silence / 3,
+            silence_s=silence,
+            overlap_s=min(silence, 5.0),
+            settle_s=min(silence, 1.0),
+        )
+        return UserStream(dial_of(config, session), session.clock, patience)
 
     def _reads(self) -> _Open:
         if self._now is None:

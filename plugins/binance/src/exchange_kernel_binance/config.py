@@ -11,16 +11,33 @@ from exchange_kernel.errors import ConfigError
 from exchange_kernel.venue import Context
 from exchange_kernel_ccxt.wire import Route
 
-MARKETS = ("spot",)
+MARKETS = ("spot", "usdm")
 CONFIRMATION = "real money"
 """What ``confirm_live`` must say."""
 NETWORKS: Mapping[str, Mapping[str, str]] = {
-    "live": {"spot": "https://api.binance.com", "spot_ws": "wss://ws-api.binance.com:443/ws-api/v3"},
-    "testnet": {"spot": "https://testnet.binance.vision", "spot_ws": "wss://ws-api.testnet.binance.vision/ws-api/v3"},
-    "demo": {"spot": "https://demo-api.binance.com", "spot_ws": "wss://demo-ws-api.binance.com/ws-api/v3"},
+    "live": {
+        "spot": "https://api.binance.com",
+        "spot_ws": "wss://ws-api.binance.com:443/ws-api/v3",
+        "usdm": "https://fapi.binance.com",
+        "usdm_ws": "wss://fstream.binance.com",
+    },
+    "testnet": {
+        "spot": "https://testnet.binance.vision",
+        "spot_ws": "wss://ws-api.testnet.binance.vision/ws-api/v3",
+        "usdm": "https://testnet.binancefuture.com",
+        "usdm_ws": "wss://fstream.binancefuture.com",
+    },
+    "demo": {
+        "spot": "https://demo-api.binance.com",
+        "spot_ws": "wss://demo-ws-api.binance.com/ws-api/v3",
+        "usdm": "https://demo-fapi.binance.com",
+        "usdm_ws": "wss://fstream.binancefuture.com",
+    },
 }
 """Origins of the REST services and addresses of the user-data streams, as ccxt lists them."""
 _REAL = (".binance.com", ".binance.us", ".binance.vision", ".binancefuture.com")
+RETENTION_MS = {"spot": 90 * 86_400_000, "usdm": 3 * 86_400_000}
+"""How long an order that ended without a fill can be looked up: spot's -2026 (errors.md), futures' Query Order."""
 _MS = ("recv_window_ms", "slack_ms", "read_lag_ms", "timeout_ms", "retention_ms", "silence_ms")
 
 
@@ -32,9 +49,9 @@ class BinanceConfig:
     ``resolve``: ``host:port`` where every name is to be found, and ``ca_file`` whom to trust there: real names, another
     server. ``symbols``: only these are listed (BTC/USDT); empty: all. ``recv_window_ms``: how long Binance may take a
     request after its timestamp. ``slack_ms``: the longest it may then work on it (its own timeout is 10 s).
-    ``read_lag_ms``: how far its reads may trail. ``retention_ms``: how long unfilled orders can be looked up.
-    ``silence_ms``: without a sign of life for so long a stream counts as broken. ``may_withdraw``: take a key that may
-    withdraw.
+    ``read_lag_ms``: how far its reads may trail. ``retention_ms``: how long unfilled orders can be looked up; 0: as
+    documented. ``silence_ms``: without a sign of life for so long a stream counts as broken. ``may_withdraw``: take a
+    key that may withdraw.
     """
 
     market: str = "spot"
@@ -48,7 +65,7 @@ class BinanceConfig:
     slack_ms: int = 10_000
     read_lag_ms: int = 3_000
     timeout_ms: int = 10_000
-    retention_ms: int = 90 * 86_400_000
+    retention_ms: int = 0
     silence_ms: int = 60_000
     may_withdraw: bool = False
 
@@ -65,6 +82,11 @@ class BinanceConfig:
         config = cls(**given)
         config._check()
         return config
+
+    @property
+    def kept_ms(self) -> int:
+        """How long orders that ended without a fill can be looked up."""
+        return self.retention_ms or RETENTION_MS[self.market]
 
     @property
     def mode(self) -> str:

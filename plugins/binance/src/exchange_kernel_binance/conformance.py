@@ -18,6 +18,7 @@ from exchange_kernel_binance.names import order_id
 from exchange_kernel_binance.simulator import Fault as Trouble
 from exchange_kernel_binance.simulator import Simulator, SimulatorConfig, standard_config
 from exchange_kernel_binance.simulator.config import AccountConfig
+from exchange_kernel_binance.simulator.wire.gate import Gate
 from exchange_kernel_binance.simulator.wire.keys import ApiKey
 from exchange_kernel_binance.testing import BinanceAside
 from exchange_kernel_ccxt.requests import load
@@ -25,11 +26,11 @@ from exchange_kernel_ccxt.requests import load
 SECRETS = {"main": "canary7d1f0a6b5c", "second": "canary2e9c4488d1"}
 KEYS = {"main": "kitmain" + "k" * 57, "second": "kitsecond" + "k" * 55}
 CHANGING = ("POST", "PUT", "DELETE")
-CHANGES = frozenset({"order.place", "order.cancel", "order.amend.keepPriority", "openOrders.cancelAll"})
+CHANGES = frozenset({"order.place", "order.cancel", "order.amend.keepPriority", "order.modify"})
 CROWD = "crowd"
 ENOUGH = 1_000_000
 """Requests a minute: the kit asks more often than Binance answers."""
-REST = "/api/*"
+APIS = {"spot": "/api", "usdm": "/fapi"}
 _TOO_MANY = b'{"code":-1003,"msg":"Too much request weight used."}'
 _SERVER = b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Execution status unknown."}'
 _FAULTS = frozenset(Fault) - {Fault.NODE_REFUSES}
@@ -44,14 +45,18 @@ class LocalClock(SystemClock):
         return super().now_ms() + self.skew_ms
 
 
-class SpotHarness(Harness):
-    """The spot account."""
+class BinanceHarness(Harness):
+    """What the market types have in common. ``market``: as in the account's settings; ``names``: their symbols."""
 
-    venue, kind, symbol = "binance", "cex", "BTC/USDT"
+    venue, kind = "binance", "cex"
     secrets: Mapping[str, str] = {"api_key": KEYS["main"], "secret": SECRETS["main"]}
     faults = _FAULTS
     quiet_s = 0.3
     limit_s = 90.0
+    market: str
+    stream: str
+    rests_at = Decimal(40_000)
+    names: Mapping[str, str]
 
     def __init__(self) -> None:
         load("binance")  # what a process imports once is no part of a case
@@ -72,15 +77,16 @@ class SpotHarness(Harness):
 
     def _settings(self) -> SimulatorConfig:
         config = standard_config()
-        money = {"BTC": Decimal(1_000), "ETH": Decimal(10_000), "USDT": Decimal(50_000_000)}
+        money = {"BTC": Decimal(100), "ETH": Decimal(1_000), "USDT": Decimal(8_000_000)}
         config.accounts = [
-            AccountConfig(name, KEYS[name], SECRETS[name], balances=dict(money)) for name in ("main", "second")
+            AccountConfig(name, KEYS[name], SECRETS[name], balances=dict(money), futures=Decimal(5_000_000))
+            for name in ("main", "second")
         ]
         return config
 
     def _ready(self, binance: Simulator) -> None:
-        limits = binance.limits["spot"]
-        limits.rules = tuple(replace(rule, limit=ENOUGH) for rule in limits.rules)
+        for limits in binance.limits.values():
+            limits.rules = tuple(replace(rule, limit=ENOUGH) for rule in limits.rules)
         self._quote(binance, Decimal(100))
 
     async def stop(self) -> None:
@@ -91,10 +97,11 @@ class SpotHarness(Harness):
         return BinanceAdapter()
 
     def context(self, account: str = "main", secrets: Mapping[str, str] | None = None) -> Context:
+        proxy = self._aside.proxy
         config = {
-            "market": "spot",
+            "market": self.market,
             "network": "custom",
-            "urls": {"spot": self._aside.proxy.url, "spot_ws": self._aside.proxy.ws_url + "/ws-api/v3"},
+            "urls": {self.market: proxy.url, f"{self.market}_ws": proxy.ws_url + self.stream},
             "recv_window_ms": 600,
             "slack_ms": 200,
             "read_lag_ms": 200,
@@ -114,36 +121,29 @@ class SpotHarness(Harness):
         return {"api_key": KEYS["main"], "secret": "not-the-one"}
 
     def resting(self, steps: int = 1) -> Spec:
-        return Spec(self.symbol, Side.BUY, Decimal("0.01") * steps, limit=Decimal(40_000))
+        return Spec(self.symbol, Side.BUY, Decimal("0.01") * steps, limit=self.rests_at)
 
     def crossing(self, steps: int = 1) -> Spec:
         return Spec(self.symbol, Side.BUY, Decimal("0.01") * steps, limit=Decimal(50_100), tif=TimeInForce.GTC)
 
-    def elsewhere(self) -> Spec:
-        return Spec("ETH/USDT", Side.BUY, Decimal("0.1"), limit=Decimal(2_000))
-
     async def truth(self, account: str = "main") -> Sequence[TruthOrder]:
-        rows = await self._ask(lambda binance: binance.truth()["orders"]())
+        rows = await self._ask(self._rows)
         return tuple(self._truth(row) for row in rows if row["account"] == account)
 
+    def _rows(self, binance: Simulator) -> Any:
+        raise NotImplementedError
+
     def _truth(self, row: Mapping[str, Any]) -> TruthOrder:
-        hidden = Decimal(row["icebergQty"])
-        return TruthOrder(
-            (order_id(row["symbol"], row["orderId"]), VenueId("client", row["clientOrderId"])),
-            {"BTCUSDT": "BTC/USDT", "ETHUSDT": "ETH/USDT", "BNBUSDT": "BNB/USDT"}[row["symbol"]],
-            row["side"],
-            Decimal(row["origQty"]),
-            Decimal(row["executedQty"]),
-            Decimal(row["cummulativeQuoteQty"]),
-            row["status"] in ("NEW", "PARTIALLY_FILLED", "PENDING_NEW"),
-            Decimal(row["price"]) or None,
-            hidden or Decimal(row["origQty"]),
-            row["timeInForce"],
-            row["type"] == "LIMIT_MAKER",
-        )
+        raise NotImplementedError
+
+    def _gate(self, binance: Simulator) -> Gate:
+        raise NotImplementedError
+
+    def _habits(self, binance: Simulator) -> Any:
+        raise NotImplementedError
 
     async def changes(self) -> int:
-        counts = await self._ask(lambda binance: dict(binance.gate.counts))
+        counts = await self._ask(lambda binance: dict(self._gate(binance).counts))
         changing: int = sum(number for name, number in counts.items() if name in CHANGES)
         return changing
 
@@ -160,22 +160,50 @@ class SpotHarness(Harness):
             await self._aside.ask(proxy.silence_now)
         elif fault is Fault.LATE:
             late = Trouble("late", "order.*", times=times, skip=after, ms=ms)
-            await self._ask(lambda binance: binance.gate.faults.add(late))
+            await self._ask(lambda binance: self._gate(binance).faults.add(late))
         elif fault is Fault.READ_LAGS:
-            await self._ask(lambda binance: setattr(binance.spot.state.habits, "query_lag", ms or 150))
+            await self._ask(lambda binance: setattr(self._habits(binance), "query_lag", ms or 150))
         else:
-            await self._aside.ask(lambda: _arm(proxy, fault, times, ms, after))
+            await self._aside.ask(lambda: _arm(proxy, APIS[self.market], fault, times, ms, after))
 
     async def clear(self) -> None:
+        def calm(binance: Simulator) -> None:
+            for requests, events in binance.faults.values():
+                requests.clear()
+                events.clear()
+            self._habits(binance).query_lag = 0
+
         await self._aside.ask(self._aside.proxy.clear)
-        await self._ask(_calm)
+        await self._ask(calm)
 
     async def restart(self) -> None:
+        def drop(binance: Simulator) -> None:
+            binance.streams.disconnect()
+            binance.futures.users.disconnect()
+
         await self._aside.ask(self._aside.proxy.cut_now)
-        await self._ask(lambda binance: binance.streams.disconnect())
+        await self._ask(drop)
 
     async def outage(self, ms: int) -> None:
         await self._aside.outage(ms / 1000)
+
+    async def revoke(self, revoked: bool) -> None:
+        def change(binance: Simulator) -> None:
+            binance.keys.revoke(KEYS["main"])
+            if not revoked:
+                binance.keys.add(ApiKey(KEYS["main"], "main", SECRETS["main"]))
+
+        await self._ask(change)
+
+    async def skew(self, ms: int) -> None:
+        self._clock.skew_ms += ms
+
+    async def leap(self, ms: int) -> None:
+        def move(binance: Simulator) -> None:
+            binance.clock.skew += ms
+
+        await self._ask(move)
+        self._clock.skew_ms += ms
 
     # what the market does ---------------------------------------------------------------------------------------
 
@@ -183,7 +211,7 @@ class SpotHarness(Harness):
         def trade(binance: Simulator) -> None:
             self._withdraw(binance)
             taker = "SELL" if order.side == "BUY" else "BUY"
-            symbol = order.symbol.replace("/", "")
+            symbol = next(name for name, known in self.names.items() if known == order.symbol)
             self._crowd(binance, symbol, taker, f"{order.price:f}", f"{base:f}", "IOC")
             self._quote(binance, Decimal(100))
 
@@ -200,38 +228,16 @@ class SpotHarness(Harness):
         self._bid -= 10
         await self.liquidity(Decimal(100))
 
-    async def halt(self, halted: bool) -> None:
-        def set_status(binance: Simulator) -> None:
-            binance.spot.state.symbol("BTCUSDT").status = "HALT" if halted else "TRADING"
-
-        await self._ask(set_status)
-
-    async def revoke(self, revoked: bool) -> None:
-        def change(binance: Simulator) -> None:
-            binance.keys.revoke(KEYS["main"])
-            if not revoked:
-                binance.keys.add(ApiKey(KEYS["main"], "main", SECRETS["main"]))
-
-        await self._ask(change)
-
     async def foreign(self) -> TruthOrder:
+        price = f"{self.rests_at + 1_000:f}"
+
         def place(binance: Simulator) -> int:
             fields = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
-            made = binance.act("order.place", "main", {**fields, "quantity": "0.02", "price": "41000"})
+            made = self._act(binance, "main", {**fields, "quantity": "0.02", "price": price})
             return int(made["orderId"])
 
         number = await self._ask(place)
         return next(each for each in await self.truth() if order_id("BTCUSDT", number) in each.ids)
-
-    async def skew(self, ms: int) -> None:
-        self._clock.skew_ms += ms
-
-    async def leap(self, ms: int) -> None:
-        def move(binance: Simulator) -> None:
-            binance.clock.skew += ms
-
-        await self._ask(move)
-        self._clock.skew_ms += ms
 
     # parts ------------------------------------------------------------------------------------------------------
 
@@ -244,26 +250,134 @@ class SpotHarness(Harness):
                 self._crowd(binance, "BTCUSDT", side, str(price), f"{base:f}", "GTC")
 
     def _withdraw(self, binance: Simulator) -> None:
-        if binance.spot.state.open_orders(CROWD, "BTCUSDT"):
-            binance.spot.cancel_all(CROWD, "BTCUSDT")
+        raise NotImplementedError
+
+    def _rules(self, binance: Simulator, symbol: str) -> Any:
+        raise NotImplementedError
 
     def _crowd(self, binance: Simulator, symbol: str, side: str, price: str, base: str, tif: str) -> None:
         fields = {"symbol": symbol, "side": side, "type": "LIMIT", "timeInForce": tif, "quantity": base, "price": price}
-        market = binance.spot.state.symbol(symbol)
-        least, market.min_notional = market.min_notional, Decimal(0)  # a part of an order may be small
+        rules = self._rules(binance, symbol)
+        least, rules.min_notional = rules.min_notional, Decimal(0)  # a part of an order may be small
         try:
-            binance.act("order.place", CROWD, fields)
+            self._act(binance, CROWD, fields)
         finally:
-            market.min_notional = least
+            rules.min_notional = least
+
+    def _act(self, binance: Simulator, account: str, fields: Mapping[str, Any]) -> Any:
+        return binance.act("order.place", account, fields, market="spot" if self.market == "spot" else "futures")
 
 
-def _calm(binance: Simulator) -> None:
-    binance.gate.faults.clear()
-    binance.streams.faults.clear()
-    binance.spot.state.habits.query_lag = 0
+class SpotHarness(BinanceHarness):
+    """The spot account."""
+
+    market, stream, symbol = "spot", "/ws-api/v3", "BTC/USDT"
+    names: Mapping[str, str] = {"BTCUSDT": "BTC/USDT", "ETHUSDT": "ETH/USDT", "BNBUSDT": "BNB/USDT"}
+
+    def elsewhere(self) -> Spec:
+        return Spec("ETH/USDT", Side.BUY, Decimal("0.1"), limit=Decimal(2_000))
+
+    def _rows(self, binance: Simulator) -> Any:
+        return binance.truth()["orders"]()
+
+    def _truth(self, row: Mapping[str, Any]) -> TruthOrder:
+        return TruthOrder(
+            (order_id(row["symbol"], row["orderId"]), VenueId("client", row["clientOrderId"])),
+            self.names[row["symbol"]],
+            row["side"],
+            Decimal(row["origQty"]),
+            Decimal(row["executedQty"]),
+            Decimal(row["cummulativeQuoteQty"]),
+            row["status"] in ("NEW", "PARTIALLY_FILLED", "PENDING_NEW"),
+            Decimal(row["price"]) or None,
+            Decimal(row["icebergQty"]) or Decimal(row["origQty"]),
+            row["timeInForce"],
+            row["type"] == "LIMIT_MAKER",
+        )
+
+    def _gate(self, binance: Simulator) -> Gate:
+        return binance.gate
+
+    def _habits(self, binance: Simulator) -> Any:
+        return binance.spot.state.habits
+
+    async def halt(self, halted: bool) -> None:
+        await self._ask(lambda binance: _halt(binance.spot.state.symbol("BTCUSDT"), "HALT" if halted else "TRADING"))
+
+    def _withdraw(self, binance: Simulator) -> None:
+        if binance.spot.state.open_orders(CROWD, "BTCUSDT"):
+            binance.spot.cancel_all(CROWD, "BTCUSDT")
+
+    def _rules(self, binance: Simulator, symbol: str) -> Any:
+        return binance.spot.state.symbol(symbol)
 
 
-def _arm(proxy: FaultProxy, fault: Fault, times: int, ms: int, after: int) -> None:
+class UsdmHarness(BinanceHarness):
+    """The USD-M futures account, in one-way mode."""
+
+    market, stream, symbol = "usdm", "", "BTC/USDT:USDT"
+    names: Mapping[str, str] = {"BTCUSDT": "BTC/USDT:USDT", "ETHUSDT": "ETH/USDT:USDT"}
+    rests_at = Decimal(45_000)
+
+    def elsewhere(self) -> Spec:
+        return Spec("ETH/USDT:USDT", Side.BUY, Decimal("0.1"), limit=Decimal(2_800))
+
+    def _rows(self, binance: Simulator) -> Any:
+        return binance.truth()["futures-orders"]()
+
+    def _truth(self, row: Mapping[str, Any]) -> TruthOrder:
+        post_only = row["timeInForce"] == "GTX"
+        return TruthOrder(
+            (order_id(row["symbol"], row["orderId"]), VenueId("client", row["clientOrderId"])),
+            self.names[row["symbol"]],
+            row["side"],
+            Decimal(row["origQty"]),
+            Decimal(row["executedQty"]),
+            Decimal(row["cumQuote"]),
+            row["status"] in ("NEW", "PARTIALLY_FILLED"),
+            Decimal(row["price"]) or None,
+            Decimal(row["origQty"]),
+            "GTC" if post_only else row["timeInForce"],
+            post_only,
+        )
+
+    def _gate(self, binance: Simulator) -> Gate:
+        return binance.futures.gate
+
+    def _habits(self, binance: Simulator) -> Any:
+        return binance.futures.exchange.state.habits
+
+    async def halt(self, halted: bool) -> None:
+        status = "SETTLING" if halted else "TRADING"
+        await self._ask(lambda binance: _halt(binance.futures.exchange.state.contract("BTCUSDT"), status))
+
+    async def forced(self) -> TruthOrder:
+        def deleverage(binance: Simulator) -> int:
+            exchange = binance.futures.exchange
+            return int(exchange.auto_deleverage("main", "BTCUSDT", "BOTH", Decimal("0.01")).order_id)
+
+        crossed = self.crossing(3)
+
+        def hold(binance: Simulator) -> None:
+            fields = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": f"{crossed.amount:f}"}
+            self._act(binance, "main", fields)
+
+        await self._ask(hold)
+        number = await self._ask(deleverage)
+        return next(each for each in await self.truth() if order_id("BTCUSDT", number) in each.ids)
+
+    def _withdraw(self, binance: Simulator) -> None:
+        binance.futures.exchange.cancel_all(CROWD, "BTCUSDT")
+
+    def _rules(self, binance: Simulator, symbol: str) -> Any:
+        return binance.futures.exchange.state.contract(symbol)
+
+
+def _halt(rules: Any, status: str) -> None:
+    rules.status = status
+
+
+def _arm(proxy: FaultProxy, api: str, fault: Fault, times: int, ms: int, after: int) -> None:
     """Faults of requests and of events, on the wire."""
     if fault in (Fault.EVENT_LOST, Fault.EVENT_REPEATED, Fault.EVENTS_REORDERED):
         events: dict[str, Any] = {"times": times, "skip": after, "direction": Direction.TO_CLIENT, "data": _is_event}
@@ -274,8 +388,8 @@ def _arm(proxy: FaultProxy, fault: Fault, times: int, ms: int, after: int) -> No
         else:
             proxy.reorder_frames(2, **events)
         return
-    how: dict[str, Any] = {"times": times, "skip": after, "path": REST}
-    changes, reads = how | {"method": CHANGING}, how | {"method": "GET"}
+    how: dict[str, Any] = {"times": times, "skip": after, "path": f"{api}/*"}
+    changes, reads = how | {"method": CHANGING, "path": f"{api}/v?/order*"}, how | {"method": "GET"}
     wait = {"Retry-After": str(math.ceil(ms / 1000)), "Content-Type": "application/json"}
     match fault:
         case Fault.REQUEST_LOST:

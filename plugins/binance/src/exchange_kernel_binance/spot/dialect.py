@@ -6,20 +6,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exchange_kernel.errors import NotRunning, NotSent, Unavailable, UnknownSymbol, Unsupported
+from exchange_kernel.errors import NotRunning, NotSent, UnknownSymbol, Unsupported
 from exchange_kernel.orders import suggest
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.venue import (
-    Absent,
     AccountSnapshot,
     Ack,
     Amend,
     Cancel,
     Command,
-    Found,
     LedgerEntry,
     Lookup,
-    OrderReport,
     Place,
     PlaceGroup,
     Prep,
@@ -29,30 +26,38 @@ from exchange_kernel.venue import (
     Snapshot,
     Spec,
     Ticket,
-    TimeEnd,
     VenueEvent,
     VenueId,
     Watermark,
 )
-from exchange_kernel_binance.names import client_id, number_of
-from exchange_kernel_binance.session import CLOSED, NoSuch, Session, decoder
+from exchange_kernel_binance.lookups import Lookups, Sources
+from exchange_kernel_binance.names import client_id
+from exchange_kernel_binance.session import CLOSED, Session, decoder
 from exchange_kernel_binance.spot import checks, orders, reports
 from exchange_kernel_binance.spot.markets import SpotMarket, markets_of, read_info
 
 ABSENT = frozenset({-2013, -2026})
 """-2013 NO_SUCH_ORDER, -2026 ORDER_ARCHIVED (errors.md)."""
 CLOCK = ("public", "time")
-PAGE = 1_000
-_ARCHIVED = "-2026"
-_DAY_MS = 86_400_000
-"""The longest time between startTime and endTime."""
 _SLICE = 200
 """Markets that are read before others may go on."""
 _read_order = decoder(reports.OrderView)
 _read_orders = decoder(list[reports.OrderView])
+_OPEN = ("GET", "private", "openOrders")
+_ACCOUNT = ("GET", "private", "account")
 _read_amended = decoder(reports.AmendView)
 _read_trades = decoder(list[reports.TradeView])
 _read_account = decoder(reports.AccountView)
+_SOURCES = Sources(
+    order=("GET", "private", "order"),
+    orders=("GET", "private", "allOrders"),
+    trades=("GET", "private", "myTrades"),
+    read_order=_read_order,
+    read_orders=_read_orders,
+    read_trades=_read_trades,
+    report=reports.report,
+    window_ms=86_400_000,  # between startTime and endTime of allOrders
+)
 
 
 class SpotDialect:
@@ -62,9 +67,10 @@ class SpotDialect:
         self._session = session
         self._markets: dict[str, SpotMarket] = {}
         self._names: dict[str, str] = {}
+        self._lookups = Lookups(session, _SOURCES, session.config.kept_ms)
 
     async def login(self) -> str:
-        found = await self._session.read(("GET", "private", "account"), (), _read_account)
+        found = await self._session.read(_ACCOUNT, (), _read_account)
         return str(found.uid)
 
     @property
@@ -134,77 +140,17 @@ class SpotDialect:
     # reads ------------------------------------------------------------------------------------------------------
 
     async def lookup(self, ref: Ref) -> Lookup:
-        at = await self._session.mark()
-        assert at.venue_ms is not None
-        symbol = ("symbol", self._name(ref))
-        numbers = [number_of(known) for known in ref.ids if known.kind == "order"]
-        views: dict[int, reports.OrderView] = {}
-        forgotten = False
-        for target in (*(("orderId", str(number)) for number in numbers), ("origClientOrderId", client_id(ref.key))):
-            try:
-                view = await self._session.read(("GET", "private", "order"), (symbol, target), _read_order)
-            except NoSuch as error:
-                forgotten = forgotten or error.code == _ARCHIVED
-            else:
-                views[view.orderId] = view
-        # By its id only one is shown, and a list is another index than that of the ids.
-        views.update((view.orderId, view) for view in await self._listed(ref, symbol, at.venue_ms))
-        found = [await self._whole(view, symbol, ref.symbol) for view in views.values()]
-        if found:
-            return Found(tuple(found), at)
-        since = at.venue_ms if forgotten else at.venue_ms - self._session.config.retention_ms + 1
-        return Absent(at, since, ("order", "allOrders"))
-
-    async def _listed(self, ref: Ref, symbol: tuple[str, str], now: int) -> list[reports.OrderView]:
-        """The orders with the attempt's client id that were made while one of its tickets could make one."""
-        own, start = client_id(ref.key), ref.placed_at - 1_000
-        ends = [
-            end.at + end.slack
-            for ticket in ref.tickets
-            if ticket.key == ref.key
-            for end in ticket.fence.ends
-            if isinstance(end, TimeEnd)
-        ]
-        last = min(max(ends, default=now) + 1_000, start + _DAY_MS)
-        between = (("startTime", str(start)), ("endTime", str(last)), ("limit", str(PAGE)))
-        found: dict[int, reports.OrderView] = {}
-        while True:
-            views = await self._session.read(("GET", "private", "allOrders"), (symbol, *between), _read_orders)
-            found.update((view.orderId, view) for view in views if view.clientOrderId == own)
-            if len(views) < PAGE:
-                return list(found.values())
-            between = (("startTime", str(views[-1].time)), *between[1:])
-
-    async def _whole(self, view: reports.OrderView, symbol: tuple[str, str], name: str) -> OrderReport:
-        """The order with all its trades; both are read again where they do not agree."""
-        number = ("orderId", str(view.orderId))
-        for _ in range(3):
-            trades = await self._trades(symbol, number) if float(view.executedQty) else []
-            told = reports.report(view, name, trades)
-            if told.fills_complete:
-                return told
-            view = await self._session.read(("GET", "private", "order"), (symbol, number), _read_order)
-        raise Unavailable(f"the trades of order {view.orderId} do not add up to what it has executed")
-
-    async def _trades(self, symbol: tuple[str, str], number: tuple[str, str]) -> list[reports.TradeView]:
-        found: list[reports.TradeView] = []
-        fields: tuple[tuple[str, str], ...] = (symbol, number, ("limit", str(PAGE)))
-        while True:
-            page = await self._session.read(("GET", "private", "myTrades"), fields, _read_trades)
-            found += page
-            if len(page) < PAGE:
-                return found
-            fields = (symbol, number, ("fromId", str(page[-1].id + 1)), ("limit", str(PAGE)))
+        return await self._lookups.find(ref, self._name(ref))
 
     async def open_orders(self, page: str | None) -> Snapshot:
         at = await self._session.mark()
-        views = await self._session.read(("GET", "private", "openOrders"), (), _read_orders)
+        views = await self._session.read(_OPEN, (), _read_orders)
         told = tuple(reports.report(view, self._named(view.symbol)) for view in views)
         return Snapshot(told, at, True, None, "account")
 
     async def account(self) -> AccountSnapshot:
         at = await self._session.mark()
-        view = await self._session.read(("GET", "private", "account"), (("omitZeroBalances", "true"),), _read_account)
+        view = await self._session.read(_ACCOUNT, (("omitZeroBalances", "true"),), _read_account)
         return AccountSnapshot(at, True, reports.balances(view.balances))
 
     # events -----------------------------------------------------------------------------------------------------

@@ -33,12 +33,14 @@ COMMON = (
     "find_by_key",
     "lists_foreign",
     "fills_of_order",
-    "stream",
     "partial_fills",
     "fills_final_at_once",
     "orders_outlive_session",
 )
 """What every spot market offers."""
+PARTLY = {
+    "stream": "events are not numbered: one that is lost unnoticed shows in the next event of its order, or a look"
+}
 
 
 class Filter(msgspec.Struct):
@@ -159,4 +161,4 @@ def _capabilities(listed: Listed) -> MarketCapabilities:
         native.append("post_only")
     if listed.icebergAllowed:
         native.append("iceberg")
-    return MarketCapabilities.of(native=native)
+    return MarketCapabilities.of(native, PARTLY)

@@ -59,7 +59,7 @@ class Desk:
         ctx = Context("desk", config, clock=lambda: NOW, sleep=asyncio.sleep, secrets=secrets)
         self.session = Session(ctx, BinanceConfig.of(ctx), SPOT, ("public", "time"), frozenset({-2013}))
         await self.session.open({"api.binance.com": url})
-        self.session.time.stale = False
+        self.session.time.observe(NOW, 1, NOW)
         self.session.identity = "binance:custom:spot:1"
         return self
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from exchange_kernel.clock import SystemClock
 from exchange_kernel.kernel import Kernel
 from exchange_kernel.models import IntentStatus, OrderState
 from exchange_kernel.reconcile.session import Settings
@@ -36,7 +37,7 @@ class Trading:
 
     def __init__(self, harness: BinanceHarness) -> None:
         self.harness = harness
-        self.store = MemoryIntentStore(harness.clock, SeededIds(Random(1)))
+        self.store = MemoryIntentStore(SystemClock(), SeededIds(Random(1)))  # the database has a clock of its own
         self._session = 0
 
     @asynccontextmanager

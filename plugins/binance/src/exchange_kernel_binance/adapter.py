@@ -25,13 +25,15 @@ from exchange_kernel.venue import (
 )
 from exchange_kernel_binance.config import NETWORKS, BinanceConfig
 from exchange_kernel_binance.dialect import Dialect
-from exchange_kernel_binance.follow import Follower, Heard
+from exchange_kernel_binance.follow import Follower, Heard, dial_of
 from exchange_kernel_binance.session import CLOSED, Session
 from exchange_kernel_binance.spot import dialect as spot
 from exchange_kernel_binance.spot.dialect import SpotDialect
 from exchange_kernel_binance.usdm import dialect as usdm
 from exchange_kernel_binance.usdm.dialect import UsdmDialect
+from exchange_kernel_binance.user_stream import UserStream
 from exchange_kernel_binance.verdicts import SPOT, USDM
+from exchange_kernel_ccxt.stream_link import Patience
 from exchange_kernel_ccxt.verdicts import Table
 
 _AHEAD_MS = 1_000
@@ -141,29 +143,15 @@ class BinanceAdapter:
         return self._reads().follower.events()
 
     def _stream(self, config: BinanceConfig, session: Session) -> Heard:
-        from exchange_kernel.clock import SystemClock
-        from exchange_kernel_binance.config import secrets_of
-        from exchange_kernel_binance.interim import Plain, dial
-        from exchange_kernel_ccxt.stream import Stream
-        from exchange_kernel_ccxt.stream_link import Patience
-
-        key, secret = secrets_of(session.ctx)
         silence = config.silence_ms / 1000
         patience = Patience(
             connect_s=config.timeout_ms / 1000,
             probe_s=silence / 3,
             silence_s=silence,
-            overlap_s=0.2,
-            backoff_s=(0.05, 5),
+            overlap_s=min(silence, 5.0),
+            settle_s=min(silence, 1.0),
         )
-        return Stream(
-            lambda: dial(
-                config.addresses[f"{config.market}_ws"], key, secret, session.ctx.clock() + session.time.offset
-            ),
-            Plain(),
-            SystemClock(),
-            patience,
-        )
+        return UserStream(dial_of(config, session), session.clock, patience)
 
     def _reads(self) -> _Open:
         if self._now is None:

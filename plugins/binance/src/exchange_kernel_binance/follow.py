@@ -7,11 +7,27 @@ from contextlib import suppress
 from typing import Protocol
 
 from exchange_kernel.venue import Gap, Ms, VenueEvent
+from exchange_kernel_binance.config import BinanceConfig, secrets_of
 from exchange_kernel_binance.dialect import Dialect
+from exchange_kernel_binance.session import Session
+from exchange_kernel_binance.signatures import signer
+from exchange_kernel_binance.user_stream import Keyed, ListenKey, SignedSubscription
+from exchange_kernel_ccxt.stream_link import Dial, Live, Message
 from exchange_kernel_ccxt.stream_link import Gap as Missing
-from exchange_kernel_ccxt.stream_link import Live, Message
 
 _UNREADABLE = (KeyError, ValueError, TypeError, ArithmeticError)
+
+
+def dial_of(config: BinanceConfig, session: Session) -> Dial:
+    """How this account's events are asked for."""
+    key, secret = secrets_of(session.ctx)
+    url = config.addresses[f"{config.market}_ws"]
+    if config.market == "usdm":
+        request = Keyed(session.connections, config.addresses["usdm"], key, session.clock)
+        return ListenKey(session.connections, f"{url}/private/ws", request, session.clock)
+    return SignedSubscription(
+        session.connections, url, key, signer(secret), session.time, session.clock, config.recv_window_ms
+    )
 
 
 class Heard(Protocol):

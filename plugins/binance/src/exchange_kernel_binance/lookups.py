@@ -12,8 +12,9 @@ from decimal import Decimal
 from typing import Generic, Protocol, TypeVar
 
 from exchange_kernel.errors import Unavailable
-from exchange_kernel.venue import Absent, Found, Lookup, Ms, OrderReport, Ref, TimeEnd
-from exchange_kernel_binance.names import client_id, number_of
+from exchange_kernel.schema import Side
+from exchange_kernel.venue import Absent, Found, Lookup, Ms, OrderReport, Ref, TimeEnd, VenueId, VenueStatus, Why
+from exchange_kernel_binance.names import client_id, number_of, order_id
 from exchange_kernel_binance.session import Fields, NoSuch, Session
 
 PAGE = 1_000
@@ -22,6 +23,7 @@ _ARCHIVED = "-2026"
 _SPREAD_MS = 1_000
 """A request may be dated so far ahead of Binance's clock."""
 _TRIES = 3
+_HOUR_MS = 3_600_000
 
 
 class OrderView(Protocol):
@@ -46,7 +48,8 @@ What = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sources(Generic[V, T]):
-    """Where a market type keeps its orders, and how they are read. ``window_ms``: the longest time a list covers."""
+    """Where a market type keeps its orders, and how they are read. ``window_ms``: the longest time a list covers.
+    ``silent_ms``: an order created so long ago, from and to, is unknown exactly if it ended without a fill."""
 
     order: What
     orders: What
@@ -56,6 +59,7 @@ class Sources(Generic[V, T]):
     read_trades: Callable[[bytes], list[T]]
     report: Callable[[V, str, Sequence[T] | None], OrderReport]
     window_ms: Ms
+    silent_ms: tuple[Ms, Ms] = (0, 0)
 
 
 class Lookups(Generic[V, T]):
@@ -81,10 +85,17 @@ class Lookups(Generic[V, T]):
                 views[view.orderId] = view
         views.update((view.orderId, view) for view in await self._listed(ref, symbol, at.venue_ms))
         found = [await self.whole(view, symbol, ref.symbol) for view in views.values()]
+        if not found and numbers and (archived or self._forgets(ref, at.venue_ms)):
+            found = [_ended(ref, number, venue_symbol, at.venue_ms) for number in numbers]
         if found:
             return Found(tuple(found), at)
         since = at.venue_ms if archived else at.venue_ms - self._kept_ms + 1
         return Absent(at, since, (self._sources.order[2], self._sources.orders[2]))
+
+    def _forgets(self, ref: Ref, now: Ms) -> bool:
+        """Is an order of that time unknown only if it ended without a fill (USD-M futures, Query Order)?"""
+        least, most = self._sources.silent_ms
+        return least + _HOUR_MS < now - ref.placed_at < most - _HOUR_MS
 
     async def _listed(self, ref: Ref, symbol: tuple[str, str], now: Ms) -> list[V]:
         """The orders with the attempt's client id that were made while one of its tickets could make one."""
@@ -127,3 +138,20 @@ class Lookups(Generic[V, T]):
             if len(page) < PAGE:
                 return found
             fields = (symbol, number, ("fromId", str(page[-1].id + 1)), ("limit", str(PAGE)))
+
+
+def _ended(ref: Ref, number: int, venue_symbol: str, at: Ms) -> OrderReport:
+    """An order that was there, and of which Binance only tells that it was cancelled or expired without a fill."""
+    return OrderReport(
+        id=order_id(venue_symbol, number),
+        symbol=ref.symbol,
+        side=Side.BUY if ref.spec is None else ref.spec.side,
+        status=VenueStatus.EXPIRED,
+        as_of=at,
+        key=ref.key,
+        links=(VenueId("client", client_id(ref.key)),),
+        why=Why.OTHER,
+        text="archived: cancelled or expired without a fill",
+        fills_complete=True,
+        final=True,
+    )

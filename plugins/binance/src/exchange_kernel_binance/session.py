@@ -6,9 +6,9 @@ import asyncio
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
+import aiohttp
 import msgspec
 
 from exchange_kernel.errors import NotSent, OutcomeUnknown, RateLimited, Unavailable, VenueError
@@ -16,6 +16,7 @@ from exchange_kernel.venue import Context, Fence, Key, Money, Ms, Prep, Ticket, 
 from exchange_kernel_binance.config import BinanceConfig, secrets_of
 from exchange_kernel_binance.verdicts import READS
 from exchange_kernel_ccxt.requests import Plan, Request, Signer, load, redirected
+from exchange_kernel_ccxt.venue_clock import VenueClock
 from exchange_kernel_ccxt.verdicts import Row, Table
 from exchange_kernel_ccxt.wire import Answer, NeverSent, NoAnswer, Wire
 
@@ -50,13 +51,20 @@ class NoSuch(VenueError):
     """A read found nothing under this id; ``code`` says how Binance put it. Not raised to the kernel."""
 
 
-@dataclass(slots=True)
-class VenueTime:
-    """``offset``: Binance's clock minus the local one, ms; ``error``: its bound. ``stale``: measure before use."""
+class ContextClock:
+    """The clock that an adapter is given, whole. Its seconds are those of the running loop."""
 
-    offset: Ms = 0
-    error: Ms = 0
-    stale: bool = True
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+
+    def now_ms(self) -> Ms:
+        return self._ctx.clock()
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._ctx.sleep(seconds)
 
 
 class Session:
@@ -65,7 +73,8 @@ class Session:
     def __init__(
         self, ctx: Context, config: BinanceConfig, table: Table, clock_at: tuple[str, str], absent: frozenset[int]
     ) -> None:
-        self.ctx, self.config, self.time = ctx, config, VenueTime()
+        self.ctx, self.config, self.clock = ctx, config, ContextClock(ctx)
+        self.time = VenueClock(self.clock, self._ask_time)
         self.identity = ""
         self._table, self._clock_at, self._absent = table, clock_at, absent
         self._wire = Wire(config.timeout_ms / 1000, config.route)
@@ -93,14 +102,14 @@ class Session:
 
     async def mark(self) -> Watermark:
         """How far Binance has got now, by its own clock; measures it, too. Raises Unavailable, RateLimited."""
-        clock = self.ctx.clock
-        before = clock()
-        reply = await self.read(("GET", *self._clock_at), (), _read_time, signed=False)
-        after = clock()
-        self.time.offset = reply.serverTime - (before + after) // 2
-        self.time.error = (after - before + 1) // 2 + 1
-        self.time.stale = False
-        return Watermark(venue_ms=reply.serverTime)
+        return Watermark(venue_ms=await self.time.measure())
+
+    async def _ask_time(self) -> Ms:
+        return (await self.read(("GET", *self._clock_at), (), _read_time, signed=False)).serverTime
+
+    def connections(self) -> aiohttp.ClientSession:
+        """For what goes beside the requests, in the same connections and by the same route."""
+        return self._wire.open()
 
     def venue_ms(self, local: Ms) -> Ms:
         """Binance's time of a local one, at the earliest."""
@@ -229,7 +238,7 @@ class Session:
             scope = "account" if code == -1015 else "ip"
             raise RateLimited(self.ctx.clock() + wait, scope, banned=banned)
         if code == _BEHIND:
-            self.time.stale = True
+            self.time.refute()
         assert isinstance(row.meaning, type)
         raise row.meaning(text[:200], code=str(code), why=row.why.value)
 
@@ -259,4 +268,4 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
     return msgspec.json.Decoder(kind).decode
 
 
-__all__ = ["CLOSED", "CODEC", "NoSuch", "Session", "VenueTime", "decoder"]
+__all__ = ["CLOSED", "CODEC", "ContextClock", "NoSuch", "Session", "decoder"]

@@ -114,4 +114,5 @@ class Wire:
 
 async def _leaves(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
     """From here on bytes may be on their way."""
-    context.trace_request_ctx.left = True
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx.left = True

@@ -59,6 +59,7 @@ _SOURCES = Sources(
     read_trades=_read_trades,
     report=reports.report,
     window_ms=7 * 86_400_000,
+    silent_ms=(3 * 86_400_000, 90 * 86_400_000),
 )
 _ENTRIES = {"FUNDING_FEE": "funding", "INSURANCE_CLEAR": "liquidation"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,11 @@ from exchange_kernel_binance.simulator.futures.orders import FuturesAccount, Fut
 from exchange_kernel_binance.simulator.futures.state import FuturesState
 from exchange_kernel_binance.simulator.ids import SeededIds
 from exchange_kernel_binance.simulator.numbers import ZERO, text, times
+
+
+def _alias(account: str) -> str:
+    """Four letters that are the account's, always the same."""
+    return "".join(chr(ord("A") + byte % 26) for byte in hashlib.sha256(account.encode()).digest()[:4])
 
 
 class FuturesExchange(ConditionalTrading):
@@ -252,7 +258,7 @@ class FuturesExchange(ConditionalTrading):
         owner, totals = self.state.accounts[account], self.totals(account)
         return [
             {
-                "accountAlias": "SgsR",
+                "accountAlias": _alias(account),
                 "asset": "USDT",
                 "balance": text(totals["walletBalance"]),
                 "crossWalletBalance": text(totals["crossWalletBalance"]),

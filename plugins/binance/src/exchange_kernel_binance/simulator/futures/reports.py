@@ -154,7 +154,7 @@ def order_update(
         "L": contract.price(trade.price if trade else ZERO),
         "n": text(trade.commission if trade else ZERO),
         "N": contract.quote,
-        "T": now,
+        "T": trade.time if trade else now,
         "t": trade.trade_id if trade else 0,
         "b": "0",
         "a": "0",
@@ -173,7 +173,7 @@ def order_update(
         "gtd": order.good_till,
         "er": order.expiry,
     }
-    return {"e": "ORDER_TRADE_UPDATE", "T": now, "E": now, "o": fields}
+    return {"e": "ORDER_TRADE_UPDATE", "T": fields["T"], "E": now, "o": fields}
 
 
 def trade_lite(order: FuturesOrder, contract: Contract, trade: FuturesTrade, now: int) -> dict[str, Any]:

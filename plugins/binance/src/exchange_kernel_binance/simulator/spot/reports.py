@@ -271,7 +271,7 @@ def execution(
         "L": text(trade.price if trade else ZERO),
         "n": text(trade.commission) if trade else "0",
         "N": trade.commission_asset if trade else None,
-        "T": now,
+        "T": trade.time if trade else now,
         "t": trade.trade_id if trade else -1,
         "I": execution_id,
         "w": order.working and order.is_open,

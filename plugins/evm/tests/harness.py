@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
 from exchange_kernel_evm.testing.aside import ProxyAside
+from exchange_kernel_evm.testing.pace import FastClock
 from exchange_kernel_evm.testing.wire_faults import READ_FAULTS, SEND, WIRE_FAULTS
 from exchange_kernel_evm.transactions import Transaction, decode
 from plugins.evm.tests import weth
@@ -24,28 +23,6 @@ SPEED = 5
 SELDOM = 5
 LIMIT, FULL = 50_000, 30_000_000
 """Gas of a block that has no room for an order, but for the transfer that cancels it; and of one with room for all."""
-
-
-class FastClock:
-    """Time that goes :data:`SPEED` times as fast as the machine's. ``skew``: what the local clock is ahead; ``leapt``:
-    what nobody waited for."""
-
-    def __init__(self) -> None:
-        self.skew = self.leapt = 0
-        self._began, self._wall = time.monotonic(), time.time_ns() // 1_000_000
-
-    def true_ms(self) -> int:
-        """The chain's time."""
-        return self._wall + self.leapt + int((time.monotonic() - self._began) * 1000 * SPEED)
-
-    def now_ms(self) -> int:
-        return self.true_ms() + self.skew
-
-    def monotonic(self) -> float:
-        return time.monotonic() * SPEED
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / SPEED)
 
 
 class WethHarness(Harness):
@@ -62,7 +39,7 @@ class WethHarness(Harness):
     faults = WIRE_FAULTS
 
     def __init__(self, node: Node, waits: bool = False, spares: bool = False) -> None:
-        self._node, self._clock, self._waits, self._spares = node, FastClock(), waits, spares
+        self._node, self._clock, self._waits, self._spares = node, FastClock(SPEED), waits, spares
         self._base = 0
         self._full, self._turn = False, 0
         self._sent: dict[str, Transaction] = {}

@@ -21,7 +21,6 @@ DEVIATIONS = {
     "CXL-01": IN_LINE,
     "REC-02": IN_LINE,
     "BAD-03": IN_LINE,
-    "CXL-04": "a cancel takes the number of its order: one that overtakes it ends it for good, and nothing comes late",
     "FILL-05": "there is one price only, and it is always met: no order of immediate execution finds nothing",
     "META-03": "there is one price only: no amendment has another",
 }

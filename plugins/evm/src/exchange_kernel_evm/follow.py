@@ -16,7 +16,6 @@ from exchange_kernel.venue import (
     Ms,
     OrderReport,
     VenueEvent,
-    VenueId,
     Watermark,
     Why,
 )
@@ -29,7 +28,7 @@ from exchange_kernel_evm.ledger import Ledger, State
 from exchange_kernel_evm.lookups import Lookups, unsigned_of
 from exchange_kernel_evm.rpc import Block
 from exchange_kernel_evm.transactions import Unsigned, key_of
-from exchange_kernel_evm.venue import OnChainVenue, Outcome, Resting, Terms
+from exchange_kernel_evm.venue import OnChainVenue, Outcome, Resting, Rests, Terms
 
 __all__ = ["Follow"]
 
@@ -39,7 +38,7 @@ MAX_CATCH_UP = 64
 
 @dataclass(slots=True)
 class _Tracked:
-    """A transaction of ours in a block that is not final yet."""
+    """A transaction of ours in a block that is not final yet, or one that has ended by another that is not."""
 
     tx: Unsigned
     terms: Terms
@@ -53,7 +52,7 @@ class _Known:
 
     branch: Branch = field(default_factory=Branch)
     tracked: dict[str, _Tracked] = field(default_factory=dict)
-    resting: dict[VenueId, OrderReport] | None = None
+    resting: dict[str, Rests] | None = None
     next: int = -1
     seen: Ms = 0
 
@@ -114,13 +113,16 @@ class Follow:
                 gone = known.tracked.pop(tx_hash)
                 for body in self._voided(gone, state):
                     yield body
+            for tx_hash, each in list(known.tracked.items()):
+                if each.outcome.ended is not None and each.outcome.ended.block_hash == block.hash:
+                    del known.tracked[tx_hash]  # it rests again
         if step.gone or state.next != known.next:
             for block in step.fresh:
                 async for report in self._block(known, block, state):
                     yield report
         known.next = state.next
         for tx_hash, each in list(known.tracked.items()):
-            if each.mined.block <= state.final.number:
+            if (each.outcome.ended or each.mined).block <= state.final.number:
                 del known.tracked[tx_hash]
                 if each.outcome.status.terminal:
                     yield self._report(each, state)
@@ -128,16 +130,32 @@ class Follow:
 
     async def _resting(self, known: _Known, state: State) -> AsyncIterator[OrderReport]:
         """Orders that rest and stand otherwise than in the block before: executions come, and go back, without any
-        transaction of the account. How one ended is found by looking."""
+        transaction of the account. And those that rest no more."""
         if not isinstance(self._venue, Resting):
             return
         seen, before = state.seen(self._ledger.chain.native), known.resting
-        rows = [reports.rests(each, seen) for each in await self._venue.open_orders(self._ledger)]
-        known.resting = {report.id: report for report in rows}
-        for report in rows if before is not None else ():
-            was = before.get(report.id) if before is not None else None
-            if was is None or _stands(was) != _stands(report):
-                yield report
+        rows = {each.mined.hash: each for each in await self._venue.open_orders(self._ledger)}
+        known.resting = rows
+        if before is None:
+            return
+        for tx_hash, each in rows.items():
+            was = before.get(tx_hash)
+            if was is None or _stands(was) != _stands(each):
+                yield reports.rests(each, seen)
+        gone = [each for tx_hash, each in before.items() if tx_hash not in rows]
+        if not gone:
+            return
+        requests: list[Request] = [("eth_getTransactionReceipt", (each.mined.hash,)) for each in gone]
+        _, receipts = await self._ledger.rpc.read(requests)
+        mined = await self._ledger.mined(receipts)
+        for each in gone:
+            at = mined.get(each.mined.hash)
+            if at is None:  # a reorganisation took its own block
+                continue
+            tracked = _Tracked(each.tx, each.terms, await self._lookups.outcome(each.terms, at), at)
+            if tracked.outcome.status.terminal:
+                known.tracked[at.hash] = tracked
+                yield self._report(tracked, state)
 
     async def _line(self, known: _Known, head: Block) -> list[Block]:
         """The blocks from the newest common one to the head, oldest first."""
@@ -195,5 +213,5 @@ class Follow:
         return [*out, revised(back, text="a reorganisation took its block", tentative=Executed())]
 
 
-def _stands(report: OrderReport) -> tuple[object, ...]:
-    return report.status, report.filled, report.tentative, report.need is None
+def _stands(each: Rests) -> tuple[object, ...]:
+    return each.outcome.status, each.outcome.tentative, each.outcome.need is None

@@ -11,23 +11,32 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
-from exchange_kernel.clock import SystemClock
 from exchange_kernel.schema import Side, TimeInForce
 from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
+from exchange_kernel.value import revised
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
+from exchange_kernel_evm.abi import Event
+from exchange_kernel_evm.lookups import unsigned_of
 from exchange_kernel_evm.testing import Chain, Rpc, calldata
 from exchange_kernel_evm.testing.aside import ProxyAside
+from exchange_kernel_evm.testing.pace import FastClock
 from exchange_kernel_evm.testing.wire_faults import READ_FAULTS, SEND, WIRE_FAULTS
 from exchange_kernel_evm.tokens import net_transfers
 from exchange_kernel_uniswap.adapter import UniswapAdapter
 from exchange_kernel_uniswap.calldata import Sent, sent_by
+from exchange_kernel_uniswap.config import Setup
 from exchange_kernel_uniswap.deployment import MAINNET
+from exchange_kernel_uniswap.range_terms import terms_minted
+from exchange_kernel_uniswap.receipts import INCREASE
 from exchange_kernel_uniswap.testing import DECIMALS, TOKENS, UniswapStack, uniswap_stack
+from exchange_kernel_uniswap.withdrawals import DECREASED
 
 __all__ = ["MARKET", "UniswapHarness"]
 
 CONFIRMATIONS: Final = 2
 BLOCK_S, TIMEOUT_S, WAIT_S = 1.0, 6.0, 20
+SPEED: Final = 4
+"""Seconds of the harness' clock in one of the machine's."""
 ACCOUNTS: Final[Mapping[str, LocalAccount]] = {
     name: Account.from_key(keccak(text=f"exchange kernel: the account {name} of the conformance kit"))
     for name in ("main", "second")
@@ -39,51 +48,12 @@ MARKET: Final[Mapping[str, Any]] = {
     "symbols": ["WETH/USDC"],
 }
 _EVERYTHING = 2**256 - 1
-_STEP = Decimal("0.01")
-_SWAP = "a swap is done in the block that takes it, or never: it does not rest, and there is nothing a cancel could end"
-_NOT_MET = "a limit that is not met is refused with the price there is, unsigned: sent, it would pay gas to revert"
-_RESTING: Final = (
-    "LIFE-05",
-    "LIFE-08",
-    "LIFE-09",
-    "IDEM-11",
-    "IDEM-13",
-    "CXL-01",
-    "CXL-02",
-    "CXL-06",
-    "CXL-07",
-    "FILL-05",
-    "MOD-01",
-    "MOD-04",
-    "MOD-05",
-    "MOD-06",
-    "MOD-07",
-    "RATE-01",
-    "RATE-02",
-    "RATE-04",
-    "CHN-05",
-    "CHN-06",
-    "EVT-01",
-    "BAL-01",
-    "BAL-02",
-    "BAL-05",
-    "REC-01",
-    "REC-02",
-    "REC-04",
-    "BAD-03",
-    "BAD-06",
-)
-"""Cases that wait for an order to rest, change one that does, or end it."""
-_DEVIATIONS: Final = dict.fromkeys(_RESTING, _SWAP) | {"PREC-05": _NOT_MET}
-
-
-class SkewedClock(SystemClock):
-    """The machine's clock, and what the local one is ahead of it."""
-
-    skew = 0
-
-    def now_ms(self) -> int:
-        return super().now_ms() + self.skew
+_STEP, _BELOW = Decimal("0.01"), Decimal(2500)
+"""What is bought, and a price far below the market, at which it rests."""
+_ROUNDS = "a pool rounds in its own favour: the smallest unit of a token is gone with each position"
+_PAYS = "what rests is in the pool: exactly what its step can cost, which is less than the amount at its limit"
+_DEVIATIONS: Final = {"BAL-01": _ROUNDS, "BAL-02": _PAYS}
+Transaction = tuple[dict[str, Any], dict[str, Any] | None]
 
 
 class UniswapHarness(Harness):
@@ -95,21 +65,22 @@ class UniswapHarness(Harness):
     faults = WIRE_FAULTS
 
     def __init__(self, stack: UniswapStack | None = None) -> None:
-        self._stack, self._clock = stack, SkewedClock()
+        self._stack, self._clock = stack, FastClock(SPEED)
         self._running = ExitStack()
         self._base = 0
+        self._setup = Setup.of(MARKET, MAINNET)
         self._chain: Chain
         self._aside: ProxyAside
 
     @property
-    def clock(self) -> SkewedClock:
+    def clock(self) -> FastClock:
         return self._clock
 
     async def start(self) -> None:
         stack = self._stack or self._running.enter_context(uniswap_stack())
         self._chain = chain = stack.chain
         self._running.enter_context(chain.isolated())
-        chain.rpc("evm_setTime", self._clock.now_ms() // 1000)
+        self._mine_at(chain)
         for account in ACCOUNTS.values():
             chain.set_balance(account.address, 10**24)
             for token, units in _RICH.items():
@@ -121,9 +92,13 @@ class UniswapHarness(Harness):
         # The miner's thread has a connection of its own.
         aside = Chain(Rpc(stack.node.url))
         self._running.callback(aside.rpc.close)
-        self._aside = ProxyAside(stack.node.url, lambda: aside.rpc("anvil_mine", "0x1"), BLOCK_S)
+        self._aside = ProxyAside(stack.node.url, lambda: self._mine_at(aside), BLOCK_S / SPEED)
         self._aside.start()
         self._running.callback(self._aside.stop)
+
+    def _mine_at(self, chain: Chain, blocks: int = 1) -> None:
+        chain.rpc("evm_setTime", self._clock.true_ms() // 1000)
+        chain.rpc("anvil_mine", hex(blocks))
 
     async def stop(self) -> None:
         self._running.close()
@@ -137,7 +112,7 @@ class UniswapHarness(Harness):
             "confirmations": CONFIRMATIONS,
             "address": ACCOUNTS[account].address,
             "poll_ms": 50,
-            "timeout_s": TIMEOUT_S,
+            "timeout_s": TIMEOUT_S / SPEED,
             "wait_s": WAIT_S,
             **MARKET,
         }
@@ -148,7 +123,16 @@ class UniswapHarness(Harness):
         return {"key": "0x" + "77" * 32}
 
     def resting(self, steps: int = 1) -> Spec:
-        return self.crossing(steps)
+        return self.near(Spec(self.symbol, Side.BUY, _STEP * steps, limit=_BELOW, post_only=True))
+
+    def near(self, spec: Spec) -> Spec:
+        if not spec.post_only or spec.limit is None:
+            return spec
+        market = self._setup.market(self.symbol)
+        below, above = market.scale.edges(spec.limit, spec.side, market.makers[0].spacing)
+        edge = below or above
+        assert edge is not None
+        return revised(spec, limit=edge[0])
 
     def crossing(self, steps: int = 1) -> Spec:
         return Spec(self.symbol, Side.BUY, _STEP * steps, limit=Decimal(3300), tif=TimeInForce.FOK)
@@ -157,21 +141,43 @@ class UniswapHarness(Harness):
 
     async def truth(self, account: str = "main") -> Sequence[TruthOrder]:
         address, chain = ACCOUNTS[account].address, self._chain
-        rows: list[tuple[dict[str, Any], dict[str, Any] | None]] = []
+        pool = chain.rpc("txpool_content")  # first: what a block takes meanwhile is in one of the two
+        waiting = (pool["pending"].get(address.lower()) or {}).values()  # what waits behind a gap is not there yet
+        rows: list[Transaction] = []
         for height in range(self._base + 1, chain.head + 1):
             block = chain.rpc("eth_getBlockByNumber", hex(height), True)
             own = (tx for tx in block["transactions"] if tx["from"].lower() == address.lower())
             rows += [(tx, chain.rpc("eth_getTransactionReceipt", tx["hash"])) for tx in own]
-        pool = chain.rpc("txpool_content")
-        waiting = (pool["pending"].get(address.lower()) or {}).values()  # what waits behind a gap is not there yet
-        rows += [(tx, None) for tx in sorted(waiting, key=lambda tx: int(tx["nonce"], 16))]
+        done = {tx["hash"] for tx, _ in rows}
+        rows += [(tx, None) for tx in sorted(waiting, key=lambda tx: int(tx["nonce"], 16)) if tx["hash"] not in done]
         return tuple(each for each in self.orders(rows, address) if each is not None)
 
-    def orders(
-        self, rows: Sequence[tuple[dict[str, Any], dict[str, Any] | None]], address: str
-    ) -> Iterable[TruthOrder | None]:
+    def orders(self, rows: Sequence[Transaction], address: str) -> Iterable[TruthOrder | None]:
         """What each transaction ordered and came to; ``rows``: with their receipts, None where they wait."""
-        return (_truth(tx, receipt, address) for tx, receipt in rows)
+        ended = [receipt for _, receipt in rows if receipt is not None and receipt["status"] == "0x1"]
+        ends = {_position(receipt["logs"], DECREASED): receipt for receipt in ended}
+        for row in rows:
+            swap = _truth(*row, address)
+            yield swap if swap is not None else self._rests(*row, ends, address)
+
+    def _rests(
+        self,
+        tx: dict[str, Any],
+        receipt: dict[str, Any] | None,
+        ends: Mapping[int | None, dict[str, Any]],
+        address: str,
+    ) -> TruthOrder | None:
+        """It lives until a transaction takes its liquidity out; what it bought is what that one transferred."""
+        terms = terms_minted(unsigned_of(tx), self._setup, address)
+        if terms is None:
+            return None
+        made = None if receipt is None else _position(receipt["logs"], INCREASE)
+        end = None if made is None else ends.get(made)
+        bought = 0 if end is None else net_transfers(end["logs"], address).get(TOKENS["WETH"], 0)
+        ids = (VenueId("slot", str(int(tx["nonce"], 16))), VenueId("tx", tx["hash"].lower()))
+        live = receipt is None or (made is not None and end is None)
+        base = Decimal(bought).scaleb(-18)
+        return TruthOrder(ids, terms.symbol, terms.side, terms.amount, base, Decimal(0), live, terms.price)
 
     async def changes(self) -> int:
         return self._aside.ask(lambda: self._aside.proxy.counts(rpc=SEND).forwarded)
@@ -183,18 +189,18 @@ class UniswapHarness(Harness):
 
     async def inject(self, fault: Fault, *, times: int = 1, ms: int = 0, after: int = 0) -> None:
         if fault in READ_FAULTS:  # what a session has read of a block it asks again only in the next one
-            self._chain.mine()
-        self._aside.inject(fault, times=times, ms=ms, after=after)
+            self._mine_at(self._chain)
+        self._aside.inject(fault, times=times, ms=ms, after=after, pace=SPEED)
 
     async def clear(self) -> None:
         self._aside.ask(self._aside.proxy.clear)
 
     async def outage(self, ms: int) -> None:
-        self._aside.outage(ms / 1000)
+        self._aside.outage(ms / 1000 / SPEED)
 
     async def settle(self) -> None:
-        self._chain.rpc("anvil_mine", hex(CONFIRMATIONS + 2))
-        await self._clock.sleep(0.3)  # until a session that follows the chain has seen it
+        self._mine_at(self._chain, CONFIRMATIONS + 2)
+        await self._clock.sleep(1)  # until a session that follows the chain has seen it
 
     async def skew(self, ms: int) -> None:
         self._clock.skew += ms
@@ -222,3 +228,8 @@ def _wanted(sent: Sent) -> Decimal:
 
 def _money(token: str, units: int) -> Decimal:
     return Decimal(abs(units)).scaleb(-DECIMALS[token])
+
+
+def _position(logs: Sequence[dict[str, Any]], event: Event) -> int | None:
+    own = (log for log in logs if log["address"].lower() == MAINNET.v3_positions.lower())
+    return next((found[0] for log in own if (found := event.read(log)) is not None), None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from exchange_kernel.schema import Side
+from exchange_kernel.errors import Unsupported
+from exchange_kernel.schema import Side, SupportLevel
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Placed
 from exchange_kernel.testing.conformance.harness import TruthOrder
@@ -16,11 +17,13 @@ from exchange_kernel.venue import OrderReport, Spec, VenueStatus
 __all__ = [
     "AMENDS",
     "Wanted",
+    "amends",
     "dearer",
     "expect_as_wanted",
     "expect_untouched",
     "kinds",
     "most_exposed",
+    "offered",
     "resized",
     "shown_amendment",
 ]
@@ -38,15 +41,36 @@ class Wanted(Value, frozen=True):
 
 def kinds(bench: Bench) -> list[Wanted]:
     """One amendment of each kind that is offered; none of them trades. Raises Inapplicable where there is none."""
-    made = {
-        "amend_price": Wanted("amend_price", "another price", lambda was: _away(bench, was)),
-        "amend_up": Wanted("amend_up", "more of it", lambda was: resized(bench, was, was.amount * 3 / 2)),
-        "amend_down": Wanted("amend_down", "less of it", lambda was: resized(bench, was, was.amount * 3 / 4)),
-    }
-    offered = [made[name] for name in AMENDS if bench.offers(name)]
-    if not offered:
-        raise Inapplicable(f"{bench.harness.symbol} does not amend orders")
-    return offered
+    found = offered(bench)
+    if not found:
+        raise Inapplicable(f"{bench.harness.symbol} does not amend orders that rest")
+    return found
+
+
+def offered(bench: Bench) -> list[Wanted]:
+    """As :func:`kinds`. Of what is declared in part, what check() takes of the harness' resting orders."""
+    made = (
+        Wanted("amend_price", "another price", lambda was: _away(bench, was)),
+        Wanted("amend_up", "more of it", lambda was: resized(bench, was, was.amount * 3 / 2)),
+        Wanted("amend_down", "less of it", lambda was: resized(bench, was, was.amount * 3 / 4)),
+    )
+    return [each for each in made if bench.offers(each.feature) and _taken(bench, each)]
+
+
+def amends(bench: Bench, feature: str) -> bool:
+    """Is a resting order changed so here?"""
+    return any(each.feature == feature for each in offered(bench))
+
+
+def _taken(bench: Bench, wanted: Wanted) -> bool:
+    if bench.support(wanted.feature).level is SupportLevel.NATIVE:
+        return True
+    was = bench.adapter.check(bench.harness.resting(8)).spec
+    try:
+        bench.adapter.check(wanted.change(was), was)
+    except Unsupported:
+        return False
+    return True
 
 
 def resized(bench: Bench, was: Spec, amount: Decimal) -> Spec:
@@ -60,7 +84,7 @@ def _away(bench: Bench, was: Spec) -> Spec:
     if was.limit is None:
         raise Inapplicable("the harness' resting orders have no limit price")
     away = Decimal("0.98") if was.side is Side.BUY else Decimal("1.02")
-    return bench.adapter.check(revised(was, limit=EXACT.multiply(was.limit, away))).spec
+    return bench.adapter.check(bench.harness.near(revised(was, limit=EXACT.multiply(was.limit, away)))).spec
 
 
 def dearer(bench: Bench, was: Spec) -> Spec:

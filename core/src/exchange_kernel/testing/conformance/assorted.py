@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exchange_kernel.testing.conformance.amending import AMENDS, kinds, shown_amendment
+from exchange_kernel.testing.conformance.amending import offered, shown_amendment
 from exchange_kernel.testing.conformance.bench import Bench, Placed
 from exchange_kernel.testing.conformance.evidence import landed
 from exchange_kernel.testing.conformance.executions import sold_in_parts
@@ -46,9 +46,10 @@ async def assorted(bench: Bench) -> list[Sort]:
         await bench.ended(away)
         out.append(Sort("cancelled in another market", away))
     out.append(Sort("open", (await landed(bench, harness.resting(3)))[0]))
-    if any(bench.offers(feature) for feature in AMENDS):
+    changes = offered(bench)
+    if changes:
         changed, _ = await landed(bench, harness.resting(8))
-        wanted = kinds(bench)[-1]
+        wanted = changes[-1]
         spec = wanted.change(changed.spec)
         await bench.amend(changed, spec)
         await shown_amendment(bench, changed, spec, wanted.what)

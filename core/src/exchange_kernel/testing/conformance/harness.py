@@ -143,6 +143,11 @@ class Harness(ABC):
     def resting(self, steps: int = 1) -> Spec:
         """A limit order that will not trade by itself; ``steps`` makes others of other amounts."""
 
+    def near(self, spec: Spec) -> Spec:
+        """The order at the nearest price that the venue takes for it, where the market's metadata does not say which
+        these are."""
+        return spec
+
     @abstractmethod
     def crossing(self, steps: int = 1) -> Spec:
         """An order that trades in full at once."""

@@ -76,7 +76,9 @@ def some_symbols(bench: Bench, most: int = 12) -> list[SymbolMetadata]:
 def plain(bench: Bench, symbol: SymbolMetadata) -> Spec | None:
     """A limit order this market takes in amount and price, far from trading or not; None where none can be made up."""
     if symbol is bench.market:
-        return bench.adapter.check(bench.harness.resting(4)).spec
+        resting = bench.harness.resting(4)
+        # Terms of its own are no plain order's: what only rests cannot be made into what is done at once.
+        return bench.adapter.check(bench.harness.crossing(4) if resting.post_only else resting).spec
     side = Side.BUY if Side.BUY in symbol.capabilities.sides else Side.SELL
     amounts, prices = symbol.amounts, symbol.prices
     price = safe_price(max(Decimal(100), (prices.min_price or Decimal(0)) * 4), side, prices)

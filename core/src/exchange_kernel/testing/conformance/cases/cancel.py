@@ -146,6 +146,12 @@ async def unknown_target(bench: Bench) -> None:
     if not await born(bench, before):
         _claims_nothing(bench, placed, cancel, "the order is still on its way")
 
+    if placed.ticket.slot is not None and all(ticket.slot == placed.ticket.slot for ticket in placed.tickets):
+        # Both spend one number: whichever comes first is the one that ever does.
+        await settled(bench)
+        if not await adopt(bench, placed, before):
+            return
+
     async def there() -> bool:
         return bool(await adopt(bench, placed, before))
 

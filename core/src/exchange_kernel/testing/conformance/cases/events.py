@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 from exchange_kernel.schema import SupportLevel
-from exchange_kernel.testing.conformance.amending import kinds
+from exchange_kernel.testing.conformance.amending import offered
 from exchange_kernel.testing.conformance.bench import Bench, Inapplicable
 from exchange_kernel.testing.conformance.evidence import landed, settled
 from exchange_kernel.testing.conformance.harness import Fault
@@ -63,14 +63,15 @@ async def newest_is_true(bench: Bench) -> None:
     async with listening(bench) as ear:
         placed, order = await landed(bench, bench.harness.resting(4))
         steps = ["place", *(["fill", "fill"] if bench.harness.offers("fill") else []), "cancel"]
-        if any(bench.offers(f"amend_{kind}") for kind in ("price", "up", "down")):
+        changes = offered(bench)
+        if changes:
             steps.insert(1, "amend")
         for step in steps:
             since, venue_ms = bench.clock.monotonic(), venue_now(bench)
             if step == "fill":
                 await bench.harness.fill(order, order.amount / 4)
             elif step == "amend":
-                wanted = bench.adapter.check(kinds(bench)[-1].change(placed.spec)).spec
+                wanted = bench.adapter.check(changes[-1].change(placed.spec)).spec
                 await bench.amend(placed, wanted)
             elif step == "cancel":
                 await bench.cancel(placed)

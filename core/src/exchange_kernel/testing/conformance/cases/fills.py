@@ -215,7 +215,7 @@ async def immediate(bench: Bench) -> None:
     crossing = bench.adapter.check(bench.harness.crossing(4)).spec
     for tif in (TimeInForce.IOC, TimeInForce.FOK):
         if bench.offers(tif.lower()):
-            await never_rests(bench, revised(bench.harness.resting(2), tif=tif), ZERO)
+            await never_rests(bench, revised(bench.harness.resting(2), tif=tif, post_only=False), ZERO)
             await never_rests(bench, revised(crossing, tif=tif), crossing.amount)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from exchange_kernel.testing.conformance.amending import amends
 from exchange_kernel.testing.conformance.bench import Bench, Failed, Inapplicable, Placed
 from exchange_kernel.testing.conformance.copies import copy_makes_nothing, copy_of_an_amendment, repeatable
 from exchange_kernel.testing.conformance.evidence import (
@@ -348,7 +349,7 @@ async def copies_of_changes(bench: Bench) -> None:
             await bench.send(placed, cancel)
         await settled(bench)
     bench.expect((await bench.one(other)) == order, f"a copy of another order's cancel changed {order!r}")
-    if bench.offers("amend_down"):
+    if amends(bench, "amend_down"):
         await copy_of_an_amendment(bench)
 
 

@@ -316,7 +316,7 @@ def _amendments(bench: Bench) -> list[tuple[str, Callable[[Spec], Spec]]]:
     def moved(was: Spec) -> Spec:
         assert was.limit is not None
         better = Decimal("0.9") if was.side is Side.BUY else Decimal("1.1")
-        return bench.adapter.check(revised(was, limit=was.limit * better)).spec
+        return bench.adapter.check(bench.harness.near(revised(was, limit=was.limit * better))).spec
 
     if less.limit is None:
         return []

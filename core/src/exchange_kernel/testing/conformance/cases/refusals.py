@@ -169,9 +169,13 @@ async def wrong_time(bench: Bench) -> None:
 )
 async def post_only(bench: Bench) -> None:
     """Whoever posts for the rebate pays the fee, and holds what was never to be bought at that price."""
-    spec = revised(bench.harness.crossing(2), post_only=True)
+    resting = bench.harness.resting().tif
+    spec = bench.harness.near(revised(bench.harness.crossing(2), post_only=True, tif=resting))
     before = await present(bench)
-    placed = await bench.ticket_for(spec)
+    try:
+        placed = await bench.ticket_for(spec)
+    except PostOnlyWouldCross:  # seen before anything was signed
+        return
     outcome = await bench.send(placed)
     await settled(bench)
     orders = await adopt(bench, placed, before)

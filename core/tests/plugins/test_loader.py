@@ -40,7 +40,7 @@ def test_the_others_go_on(crowd: dict[str, dict[str, Any]]) -> None:
     sound = {name: row["venues"] for name, row in crowd.items() if row["status"] == "ok"}
 
     assert sound == {"binance": ["binance"], "good": ["good"], "paper": ["paper"], "uniswap": ["uniswap"]}
-    assert len(crowd) == len(SOURCES) + 3
+    assert len(crowd) == len(SOURCES) + 4
 
 
 def test_the_installed_paper_venue_is_found() -> None:

@@ -85,6 +85,7 @@ class SpotDialect:
             markets[market.meta.symbol_id] = market
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
+        self._session.limits.configure(info.rateLimits)
         self._markets = markets
         self._names = {market.name: name for name, market in markets.items()}
         return tuple(market.meta for market in markets.values())

@@ -92,6 +92,7 @@ class UsdmDialect:
             contracts[contract.meta.symbol_id] = contract
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
+        self._session.limits.configure(info.rateLimits)
         self._contracts = contracts
         self._names = {contract.name: name for name, contract in contracts.items()}
         return tuple(contract.meta for contract in contracts.values())

@@ -76,6 +76,7 @@ class Listed(msgspec.Struct):
 class ExchangeInfo(msgspec.Struct):
     """The answer of exchangeInfo."""
 
+    rateLimits: list[dict[str, str | int]]
     symbols: list[Listed]
 
 

@@ -10,12 +10,12 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from exchange_kernel.clock import Clock
 from exchange_kernel.errors import RateLimited
 from exchange_kernel.venue import Ms
-from exchange_kernel_binance.weights import weight_of
+from exchange_kernel_binance.weights import is_urgent, weight_of
 from exchange_kernel_ccxt.budget import Booking, Budget, Cost, Rule
 
 _LENGTHS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
@@ -65,6 +65,9 @@ def retry_at(status: int, headers: Mapping[str, str], now: Ms) -> Ms:
     return now + (_BANNED_MS if status == 418 else _PAUSE_MS)
 
 
+_ALL: WeakSet[Limits] = WeakSet()
+
+
 class Limits:
     """The limits of one service (``/api``, ``/sapi``, ``/fapi``: each counts for itself), for one account.
 
@@ -74,6 +77,7 @@ class Limits:
 
     def __init__(self, budget: Budget, clock: Clock, orders: Budget | None = None) -> None:
         self.budget, self.orders, self._clock = budget, orders, clock
+        _ALL.add(self)
 
     def configure(self, rate_limits: Iterable[Mapping[str, Any]]) -> None:
         """From exchangeInfo; before that nothing is counted, and only refusals are obeyed."""
@@ -85,9 +89,9 @@ class Limits:
         self.orders.configure(rule for rule in rules if rule.scope != "ip")
 
     def cost(self, method: str, path: str, fields: Mapping[str, str], *, urgent: bool = False) -> Cost:
-        """What a request uses; ``path`` as in ``/api/v3/order``. Every cancel is urgent."""
+        """What a request uses; ``path`` as in ``/api/v3/order``. Cancels and questions for an order are urgent."""
         weight, orders = weight_of(method, path, fields)
-        return Cost(weight, orders, urgent or method == "DELETE")
+        return Cost(weight, orders, urgent or is_urgent(method, path))
 
     def take(self, method: str, path: str, fields: Mapping[str, str], *, urgent: bool = False) -> Booking:
         """Book a request that leaves now. Raises RateLimited: it must not."""
@@ -125,3 +129,11 @@ def address_budget(service: str, make: Callable[[], Budget]) -> Budget:
     if budget is None:
         budget = known[service] = make()
     return budget
+
+
+def reopen_all() -> None:
+    """Forget every refusal: for a bench whose exchange has withdrawn them, which the real one never does."""
+    for limits in tuple(_ALL):
+        limits.budget.reopen()
+        if limits.orders is not None:
+            limits.orders.reopen()

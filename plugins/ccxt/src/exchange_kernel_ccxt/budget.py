@@ -209,6 +209,10 @@ class Budget:
         elif banned and not was_banned:
             self._closed[scope] = (until, True)
 
+    def reopen(self) -> None:
+        """The venue has withdrawn its refusals."""
+        self._closed.clear()
+
     @property
     def closed_until(self) -> Ms:
         """When requests may leave again after a refusal for the address, local ms; 0: now."""

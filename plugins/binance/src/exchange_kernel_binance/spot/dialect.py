@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exchange_kernel.errors import NotRunning, NotSent, UnknownSymbol, Unsupported
+from exchange_kernel.errors import NotRunning, NotSent, Unavailable, UnknownSymbol, Unsupported
 from exchange_kernel.orders import suggest
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.venue import (
@@ -31,16 +30,15 @@ from exchange_kernel.venue import (
     Watermark,
 )
 from exchange_kernel_binance.lookups import Lookups, Sources
+from exchange_kernel_binance.markets import cut, in_slices
 from exchange_kernel_binance.names import client_id
 from exchange_kernel_binance.session import CLOSED, Session, decoder
 from exchange_kernel_binance.spot import checks, orders, reports
-from exchange_kernel_binance.spot.markets import SpotMarket, markets_of, read_info
+from exchange_kernel_binance.spot.markets import SpotMarket, wanted_market
 
 ABSENT = frozenset({-2013, -2026})
 """-2013 NO_SUCH_ORDER, -2026 ORDER_ARCHIVED (errors.md)."""
 CLOCK = ("public", "time")
-_SLICE = 200
-"""Markets that are read before others may go on."""
 _read_order = decoder(reports.OrderView)
 _read_orders = decoder(list[reports.OrderView])
 _OPEN = ("GET", "private", "openOrders")
@@ -79,13 +77,14 @@ class SpotDialect:
 
     async def load(self) -> Sequence[SymbolMetadata]:
         fields = (("showPermissionSets", "false"),)
-        info = await self._session.read(("GET", "public", "exchangeInfo"), fields, read_info, signed=False)
-        markets: dict[str, SpotMarket] = {}
-        for number, market in enumerate(markets_of(info.symbols, frozenset(self._session.config.symbols))):
-            markets[market.meta.symbol_id] = market
-            if number % _SLICE == _SLICE - 1:
-                await asyncio.sleep(0)
-        self._session.limits.configure(info.rateLimits)
+        info = await self._session.read(("GET", "public", "exchangeInfo"), fields, cut, signed=False)
+        wanted = frozenset(self._session.config.symbols)
+        try:
+            listed = await in_slices(info, lambda raw: wanted_market(raw, wanted))
+        except (ValueError, KeyError):
+            raise Unavailable("exchangeInfo: the answer is not whole") from None
+        markets = {market.meta.symbol_id: market for market in listed}
+        self._session.limits.configure(info.rate_limits)
         self._markets = markets
         self._names = {market.name: name for name, market in markets.items()}
         return tuple(market.meta for market in markets.values())

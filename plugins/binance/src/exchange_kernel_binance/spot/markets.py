@@ -5,7 +5,7 @@ Sources: rest-api.md (Exchange information), filters.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -78,13 +78,6 @@ class Listed(msgspec.Struct):
     isSpotTradingAllowed: bool = True
 
 
-class ExchangeInfo(msgspec.Struct):
-    """The answer of exchangeInfo."""
-
-    rateLimits: list[dict[str, str | int]]
-    symbols: list[Listed]
-
-
 class SpotMarket(Value, frozen=True):
     """One market. ``market_max``, ``market_step``: of orders without a price, in base; None: as for others."""
 
@@ -97,7 +90,7 @@ class SpotMarket(Value, frozen=True):
     trailing: tuple[int, int]
 
 
-read_info = msgspec.json.Decoder(ExchangeInfo).decode
+_read_listed = msgspec.json.Decoder(Listed).decode
 
 
 def _some(text: str) -> Decimal | None:
@@ -146,11 +139,12 @@ def market_of(listed: Listed) -> SpotMarket:
     )
 
 
-def markets_of(listed: list[Listed], wanted: frozenset[str]) -> Iterator[SpotMarket]:
-    """The markets that can be traded on spot, of those ``wanted``; all where it is empty."""
-    for each in listed:
-        if each.isSpotTradingAllowed and (not wanted or f"{each.baseAsset}/{each.quoteAsset}" in wanted):
-            yield market_of(each)
+def wanted_market(raw: msgspec.Raw, wanted: frozenset[str]) -> SpotMarket | None:
+    """A market that can be traded on spot, if it is ``wanted``; every one is where that is empty."""
+    listed = _read_listed(raw)
+    if not listed.isSpotTradingAllowed or (wanted and f"{listed.baseAsset}/{listed.quoteAsset}" not in wanted):
+        return None
+    return market_of(listed)
 
 
 def _capabilities(listed: Listed) -> MarketCapabilities:

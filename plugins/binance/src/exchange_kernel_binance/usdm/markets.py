@@ -5,7 +5,7 @@ Sources: USD-M futures documentation (Exchange Information, Common Definition).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -73,13 +73,6 @@ class Listed(msgspec.Struct):
     filters: list[Filter]
 
 
-class ExchangeInfo(msgspec.Struct):
-    """The answer of exchangeInfo."""
-
-    rateLimits: list[dict[str, str | int]]
-    symbols: list[Listed]
-
-
 class Contract(Value, frozen=True):
     """One perpetual. ``market_min`` and the like: of orders without a price, in base."""
 
@@ -90,7 +83,7 @@ class Contract(Value, frozen=True):
     market_step: Decimal | None
 
 
-read_info = msgspec.json.Decoder(ExchangeInfo).decode
+_read_listed = msgspec.json.Decoder(Listed).decode
 
 
 def _some(text: str) -> Decimal | None:
@@ -136,10 +129,10 @@ def contract_of(listed: Listed, hedge: bool) -> Contract:
     )
 
 
-def contracts_of(listed: list[Listed], wanted: frozenset[str], hedge: bool) -> Iterator[Contract]:
-    """The perpetuals, of those ``wanted``; all where it is empty."""
-    for each in listed:
-        if each.contractType == "PERPETUAL":
-            contract = contract_of(each, hedge)
-            if not wanted or contract.meta.symbol_id in wanted:
-                yield contract
+def wanted_contract(raw: msgspec.Raw, wanted: frozenset[str], hedge: bool) -> Contract | None:
+    """A perpetual, if it is ``wanted``; every one is where that is empty."""
+    listed = _read_listed(raw)
+    if listed.contractType != "PERPETUAL":
+        return None
+    contract = contract_of(listed, hedge)
+    return contract if not wanted or contract.meta.symbol_id in wanted else None

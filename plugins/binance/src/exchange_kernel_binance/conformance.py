@@ -14,6 +14,7 @@ from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
 from exchange_kernel.testing.faults import Direction, FaultProxy
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
 from exchange_kernel_binance.adapter import BinanceAdapter
+from exchange_kernel_binance.limits import reopen_all
 from exchange_kernel_binance.names import order_id
 from exchange_kernel_binance.simulator import Fault as Trouble
 from exchange_kernel_binance.simulator import Simulator, SimulatorConfig, standard_config
@@ -180,6 +181,7 @@ class BinanceHarness(Harness):
 
         await self._aside.ask(self._aside.proxy.clear)
         await self._ask(calm)
+        reopen_all()
 
     async def restart(self) -> None:
         def drop(binance: Simulator) -> None:

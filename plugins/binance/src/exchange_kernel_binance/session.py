@@ -15,7 +15,7 @@ import msgspec
 from exchange_kernel.errors import NotSent, OutcomeUnknown, RateLimited, Unavailable, VenueError
 from exchange_kernel.venue import Context, Fence, Key, Money, Ms, Prep, Ticket, TimeEnd, VenueId, Watermark
 from exchange_kernel_binance.config import BinanceConfig, secrets_of
-from exchange_kernel_binance.limits import TOO_MANY_ORDERS, Limits, counts_in, retry_at
+from exchange_kernel_binance.limits import TOO_MANY_ORDERS, Limits, address_budget, retry_at
 from exchange_kernel_binance.verdicts import READS
 from exchange_kernel_ccxt.budget import Budget
 from exchange_kernel_ccxt.requests import Plan, Request, Signer, load, redirected
@@ -74,19 +74,18 @@ class Session:
     ) -> None:
         self.ctx, self.config, self.clock = ctx, config, ContextClock(ctx)
         self.time = VenueClock(self.clock, self._ask_time)
-        budget = Budget(
-            (),
-            self.clock,
-            share=Fraction(config.share_percent, 100),
-            offset=lambda: self.time.offset,
-            error=lambda: self.time.error,
-        )
-        self.limits = Limits(budget, self.clock)
+        # All sessions of this process come from one address.
+        service = f"{config.addresses[config.market]} {config.resolve}"
+        self.limits = Limits(address_budget(service, self._budget), self.clock, self._budget())
         self.identity = ""
         self._table, self._clock_at, self._absent = table, clock_at, absent
         self._wire = Wire(config.timeout_ms / 1000, config.route)
         self._signer: Signer
         self.is_open = False
+
+    def _budget(self) -> Budget:
+        time, share = self.time, Fraction(self.config.share_percent, 100)
+        return Budget((), self.clock, share=share, offset=lambda: time.offset, error=lambda: time.error)
 
     async def open(self, origins: Mapping[str, str]) -> None:
         """Make the signer. ``origins``: what takes the place of a host in ccxt's table of addresses."""
@@ -164,8 +163,8 @@ class Session:
         except BaseException:
             self.limits.budget.unanswered(booking)
             raise
-        # What is used, by Binance's own count, stops the next request; a refusal's time is obeyed by who asked.
-        self.limits.budget.answered(booking, counts_in(answer.headers))
+        refusal = _refusal(answer) if answer.status in (418, 429) else None
+        self.limits.answered(booking, answer.status, answer.headers, refusal and refusal[1])
         return answer
 
     def _judge_read(self, path: str, answer: Answer, refusal: _Refusal) -> None:

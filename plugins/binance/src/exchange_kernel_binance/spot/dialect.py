@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exchange_kernel.errors import NotRunning, NotSent, Unavailable, UnknownSymbol, Unsupported
+from exchange_kernel.errors import NotRunning, NotSent, UnknownSymbol, Unsupported
 from exchange_kernel.orders import suggest
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.venue import (

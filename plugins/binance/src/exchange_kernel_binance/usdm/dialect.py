@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from exchange_kernel.errors import NotRunning, NotSent, Unavailable, UnknownSymbol, Unsupported
+from exchange_kernel.errors import NotRunning, NotSent, UnknownSymbol, Unsupported
 from exchange_kernel.orders import suggest
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.venue import (

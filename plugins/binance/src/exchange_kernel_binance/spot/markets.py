@@ -156,4 +156,8 @@ def _capabilities(listed: Listed) -> MarketCapabilities:
         native.append("post_only")
     if listed.icebergAllowed:
         native.append("iceberg")
+    kinds = [name for name in ("stop_loss", "take_profit") if name.upper() in types]
+    if kinds:
+        native += [*kinds, "source_last"]
+        native += ["trigger_limit"] if all(f"{name.upper()}_LIMIT" in types for name in kinds) else []
     return MarketCapabilities.of(native, PARTLY)

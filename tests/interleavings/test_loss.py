@@ -10,8 +10,11 @@ from pathlib import Path
 from exchange_kernel.base import Resolution
 from exchange_kernel.kernel import Kernel
 from exchange_kernel.models import IntentStatus
+from exchange_kernel.reconcile.outcome import Reported
+from exchange_kernel.reconcile.proof import Look
 from exchange_kernel.reconcile.session import Settings, store_tag
 from exchange_kernel.state import SqlIntentStore
+from exchange_kernel.venue import Absent, Found, OrderReport, Watermark
 from exchange_kernel_paper.adapter import PaperAdapter
 from exchange_kernel_paper.exchange import Exchange, LoopClock
 from exchange_kernel_paper.exchange import Settings as VenueSettings
@@ -37,6 +40,27 @@ async def ready(desk: Desk, kernel: Kernel) -> None:
 
     await desk.until(over)
     await kernel.force_reconciliation()
+
+
+def test_news_of_an_attempt_that_the_store_does_not_have_is_left_out_while_another_is_looked_for() -> None:
+    """It neither stops the handler nor counts for the attempt that is looked for."""
+
+    async def scene(desk: Desk) -> None:
+        process = await desk.start()
+        await process.kernel.place_order(buy(), "a")
+        record = await desk.reaches("a", IntentStatus.WORKING)
+        session = process.kernel._session
+        assert record.live is not None
+        found = await session.adapter.lookup(record.ref(record.live))
+        assert isinstance(found, Found) and isinstance(found.reports[0], OrderReport)
+        unseen = Look(Absent(Watermark(), 0, ("orders",)), 0.0, 1, record.live.key)
+        session.watch("a").looks.append(unseen)
+        session.deliver("a", Reported(2, found.reports[0], "stream"))
+        await process.kernel.modify_order("a", buy("0.2"))
+        await desk.until(lambda: [each for each in desk.orders("a") if each.live and str(each.most) == "0.2"])
+        assert session.watch("a").looks in ([], [unseen])
+
+    play(scene)
 
 
 def test_an_attempt_made_after_the_backup_is_given_back_to_its_intent() -> None:

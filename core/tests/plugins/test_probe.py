@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import textwrap
 import threading
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -42,6 +44,25 @@ def test_only_what_cannot_be_loaded_here_is_told(tmp_path: Path, before: str) ->
     assert "exk_spins.py" in told["4"]
     assert imported == []
     assert done.stderr == ""
+
+
+def test_a_python_that_starts_slowly_is_waited_for(tmp_path: Path) -> None:
+    """A plugin's patience counts from when its child begins: none is taken for sound because the child came late."""
+    publish_broken(tmp_path, "sleeps")
+    python_for = textwrap.dedent(f"""\
+        #!/bin/sh
+        sleep 1.5
+        exec {sys.executable} "$@"
+    """)
+    slow = tmp_path / "slow-python"
+    slow.write_text(python_for)
+    slow.chmod(0o755)
+    before = f"{THREAD}; sys.executable = {str(slow)!r}"
+    done = python(tmp_path, PROGRAM.format(before=before, names=("sleeps",)))
+    told, imported = json.loads(done.stdout)
+    assert list(told) == ["0"], done.stderr
+    assert "blocks: not done after 1 s" in told["0"]
+    assert imported == []
 
 
 def test_what_is_imported_already_is_not_tried_again() -> None:

@@ -144,6 +144,13 @@ WITHOUT_ATTEMPT = [
         Finish,
         status=EXPIRED,
     ),
+    case(
+        "one chance, used up by its deadline",
+        ended("canceled", OUR_CANCEL, before={**FOK, "submit_deadline": NOW}),
+        Finish,
+        status=EXPIRED,
+        reason="submit deadline passed",
+    ),
     case("enough attempts", record([dead(), dead(2)], max_attempts=2), Finish, status=EXPIRED, reason="2 attempts"),
     case("attempts left", record([dead(), dead(2)], max_attempts=3), Submit, n=3),
     case("not sent is no attempt", record([dead(code="NotSent")], max_attempts=1), Submit, n=2),

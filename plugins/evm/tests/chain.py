@@ -18,13 +18,15 @@ KEYS = {"main": "0x" + "5d0c7e" * 10 + "0001", "second": "0x" + "91f2b4" * 10 + 
 ADDRESSES = {name: Account.from_key(key).address for name, key in KEYS.items()}
 RICH = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 CONFIRMATIONS = 2
-
-
 LOOKS = 100
 
 
+def _address(account: str) -> str:
+    return ADDRESSES.get(account, account)
+
+
 class Node:
-    """Anvil, asked past the adapter."""
+    """Anvil, asked past the adapter. ``account``: a name of :data:`ADDRESSES`, or an address."""
 
     def __init__(self, url: str, ws_url: str = "") -> None:
         self.url, self.ws_url = url, ws_url
@@ -55,14 +57,14 @@ class Node:
 
     def nonce(self, account: str = "main", block: str = "latest") -> int:
         self.calm()
-        return int(self("eth_getTransactionCount", ADDRESSES[account], block), 16)
+        return int(self("eth_getTransactionCount", _address(account), block), 16)
 
     def balance(self, account: str = "main") -> int:
         self.calm()
-        return int(self("eth_getBalance", ADDRESSES[account], "latest"), 16)
+        return int(self("eth_getBalance", _address(account), "latest"), 16)
 
     def weth(self, account: str = "main") -> int:
-        data = "0x70a08231" + ADDRESSES[account][2:].lower().rjust(64, "0")
+        data = "0x70a08231" + _address(account)[2:].lower().rjust(64, "0")
         return int(self("eth_call", {"to": WETH, "data": data}, "latest"), 16)
 
     def sent_by(self, account: str = "main", since: int = 0) -> list[dict[str, Any]]:
@@ -70,13 +72,13 @@ class Node:
         rows = []
         for height in range(since + 1, self.head() + 1):
             block = self("eth_getBlockByNumber", hex(height), True)
-            rows += [tx for tx in block["transactions"] if tx["from"].lower() == ADDRESSES[account].lower()]
+            rows += [tx for tx in block["transactions"] if tx["from"].lower() == _address(account).lower()]
         return rows
 
     def waiting(self, account: str = "main", parts: tuple[str, ...] = ("pending", "queued")) -> list[dict[str, Any]]:
         """Its transactions in the pool; queued are those behind a gap."""
         pool = self("txpool_content")
-        rows = [pool[part].get(ADDRESSES[account].lower()) or {} for part in parts]
+        rows = [pool[part].get(_address(account).lower()) or {} for part in parts]
         return [tx for part in rows for tx in part.values()]
 
     def revert(self, snapshot: str) -> None:

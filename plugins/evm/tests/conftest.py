@@ -13,6 +13,8 @@ from exchange_kernel_evm.testing.cache import cached
 from exchange_kernel_evm.testing.node import AnvilNode
 from exchange_kernel_evm.testing.npm import pack
 from plugins.evm.tests.chain import Node, furnish
+from plugins.evm.tests.scenes import Make
+from plugins.evm.tests.table import Table
 
 PACKAGES = ("canonical-weth@1.4.0", "viem@2.57.20")
 
@@ -50,3 +52,9 @@ def node(furnished: Node) -> Iterator[Node]:
     furnished.revert(snapshot)
     furnished("evm_setAutomine", True)
     furnished("evm_setBlockGasLimit", hex(30_000_000))
+
+
+@pytest.fixture
+def make(node: Node, tmp_path: Path) -> Make:
+    """Tables with orders that wrap ether."""
+    return lambda **config: Table(node, tmp_path, **config)

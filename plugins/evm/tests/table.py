@@ -1,9 +1,12 @@
-"""A real kernel on a real chain, in this process: WETH orders, blocks on demand, and the chain's own word."""
+"""A real kernel on a real chain, in this process: one account, blocks on demand, and the chain's own word.
+
+:class:`Table` has the WETH venue on it; another venue's tests derive theirs and say what differs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +19,7 @@ from exchange_kernel.models import IntentStatus, OrderState
 from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.schema import Side, StandardOrder, TimeInForce
 from exchange_kernel.state import SqlIntentStore
-from exchange_kernel.state.rows import Record
+from exchange_kernel.state.rows import Record, is_step
 from exchange_kernel.venue import VenueAdapter
 from exchange_kernel_evm.testing.evidence import Evidence
 from plugins.evm.tests import weth
@@ -41,17 +44,28 @@ def order(amount: str = "0.01", side: Side = Side.BUY) -> StandardOrder:
 class Table:
     """``config``: of the account, besides the node. ``adapter``: makes the venue."""
 
+    venue = "weth"
+    address, key = ADDRESSES[ACCOUNT], KEYS[ACCOUNT]
+    tokens: Mapping[str, tuple[str, int]] = {"WETH": (WETH, 18)}
+    """By name, those whose balances are compared: address and decimals."""
+    defaults: Mapping[str, Any] = {}
+
     def __init__(
         self, node: Node, folder: Path, adapter: Callable[[], VenueAdapter] = weth.adapter, **config: Any
     ) -> None:
         self.node, self.folder, self._adapter = node, folder, adapter
-        self.config = {"rpc": node.url, "confirmations": CONFIRMATIONS, "poll_ms": 20, "timeout_s": 1, **config}
+        own = {"rpc": node.url, "confirmations": CONFIRMATIONS, "poll_ms": 20, "timeout_s": 1}
+        self.config = {**own, **self.defaults, **config}
         self.base_fee: int | None = None
         node("evm_setAutomine", False)
         node("evm_setTime", SystemClock().now_ms() // 1000)
         node.mine()
-        self.evidence = Evidence(node, ADDRESSES[ACCOUNT], {"WETH": WETH})
+        self.evidence = Evidence(node, self.address, {name: token for name, (token, _) in self.tokens.items()})
         self.events: list[Event] = []
+
+    def order(self, amount: str) -> StandardOrder:
+        """One that is executed by the next block that has room for it, all of it or nothing."""
+        return order(amount)
 
     @asynccontextmanager
     async def kernel(self, settings: Settings = QUICK) -> AsyncIterator[Kernel]:
@@ -61,9 +75,9 @@ class Table:
             ACCOUNT,
             self._adapter(),
             self.store,
-            venue="weth",
+            venue=self.venue,
             venue_config={key: value for key, value in self.config.items() if value is not None},
-            secrets={"key": KEYS[ACCOUNT]},
+            secrets={"key": self.key},
             settings=settings,
         )
         await kernel.start()
@@ -112,7 +126,7 @@ class Table:
         """Wait until so many of the account's transactions are in the pool."""
 
         async def there() -> Any:
-            found = self.node.waiting()
+            found = self.node.waiting(self.address)
             return found if len(found) == count else None
 
         found: list[dict[str, Any]] = await self.until(there, f"{count} wait in the pool", blocks=False)
@@ -125,13 +139,30 @@ class Table:
         return record
 
     async def judge(self, *intents: str, foreign: int = 0) -> None:
-        """The chain's word on them: see :meth:`Evidence.judge`; and they moved what is booked of them."""
-        records = [await self.record(intent) for intent in intents]
+        """The chain's word on them (none: on all that is stored, steps too): see :meth:`Evidence.judge`; and they moved
+        what is booked of them."""
+        names = intents or [each.intent_id for each, _ in await self.store.intents(ACCOUNT)]
+        records = [await self.record(name) for name in names]
         self.evidence.judge(records, foreign)
-        booked = Decimal(0)
-        for record in records:
+        gained = self.gained(records)
+        moved = Counter(self.evidence.moved)
+        moved.subtract(gained)
+        assert not any(moved.values()), f"{self.evidence.moved} moved, {gained} booked"
+
+    def gained(self, records: Sequence[Record]) -> Mapping[str, int]:
+        """By asset, the units that the books say came (above 0) or went: by fills, their fees, all costs but gas."""
+        units: Counter[str] = Counter()
+        for record in (each for each in records if not is_step(each.intent.intent_id)):
+            base, quote = record.intent.order.symbol_id.split("/")
             sign = 1 if record.intent.order.side is Side.BUY else -1
-            booked += sign * record.progress.filled_base
-        units = int(booked.scaleb(18))
-        moved = self.evidence.moved
-        assert (moved.get("WETH", 0), moved.get("ETH", 0)) == (units, -units), moved
+            units[base] += self._units(base, sign * record.progress.filled_base)
+            units[quote] -= self._units(quote, sign * record.progress.filled_quote)
+            fees = [fee for fill in record.fills if not fill.voided for fee in fill.fees]
+            for each in [*fees, *(cost for attempt in record.attempts for cost in attempt.costs)]:
+                if each.kind != "network":
+                    units[each.asset] -= self._units(each.asset, each.amount)
+        return units
+
+    def _units(self, asset: str, amount: Decimal) -> int:
+        _, decimals = self.tokens.get(asset, ("", 18))
+        return int(amount.scaleb(decimals))

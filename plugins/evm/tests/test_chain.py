@@ -208,6 +208,16 @@ def test_a_base_fee_does_not_outlive_its_test() -> None:
             assert mined() == usual
 
 
+def test_old_blocks_are_known_after_thousands_more() -> None:
+    """What an account had in the first block can be asked for ever; Anvil itself forgets it after 4,100 blocks."""
+    with AnvilNode() as node:
+        node.chain.mine()
+        for _ in range(22):
+            with node.chain.isolated():
+                node.chain.rpc("anvil_mine", hex(200))
+        assert node.chain.rpc("eth_getTransactionCount", "0x" + "ab" * 20, "0x1") == "0x0"
+
+
 def test_time_does_not_go_back_with_a_snapshot() -> None:
     """After a return blocks have the machine's time: Anvil itself goes on from the snapshot's."""
     an_hour_ago = SystemClock().now_ms() // 1000 - 3_600

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from exchange_kernel.errors import InsufficientFunds, InvalidOrder, Unsupported
+from exchange_kernel.errors import InvalidOrder, Unavailable, Unsupported
 from exchange_kernel.orders import round_down
 from exchange_kernel.schema import (
     AmountConstraints,
@@ -20,11 +20,12 @@ from exchange_kernel.schema import (
 )
 from exchange_kernel.schema.numbers import amount as checked
 from exchange_kernel.value import revised
-from exchange_kernel.venue import Context, Key, Money, Prep, Preview, Spec, VenueStatus
+from exchange_kernel.venue import Context, Key, Money, NotNow, Prep, Preview, Spec, VenueStatus
 from exchange_kernel_evm.abi import Event, Function
 from exchange_kernel_evm.adapter import EvmAdapter
 from exchange_kernel_evm.chains import Chain
 from exchange_kernel_evm.finality import Mined
+from exchange_kernel_evm.funds import short_of
 from exchange_kernel_evm.multicall import Read
 from exchange_kernel_evm.tokens import BALANCE_OF, DECIMALS, Token, to_amount, to_units
 from exchange_kernel_evm.transactions import Unsigned
@@ -121,15 +122,18 @@ class Weth:
         support = {feature: market.capabilities.support(feature) for feature in uses}
         return Preview(revised(spec, amount=amount, guard=worst and ONE), support, (Money(pays, amount),))
 
-    async def place(self, key: Key, spec: Spec, prep: Prep, chain: ChainReads) -> Call:
+    async def place(self, key: Key, spec: Spec, prep: Prep, chain: ChainReads) -> Call | NotNow:
         units = to_units("amount", spec.amount, 18)
         terms = Terms(SYMBOL, spec.side, spec.amount, spec.limit)
         if spec.side is Side.BUY:
             outlay = (Money("ETH", spec.amount),)
             return Call(self._token.address, DEPOSIT.call(), terms, value=units, gas=GAS, outlay=outlay)
         _, (balance,) = await chain.read([Read(self._token.address, BALANCE_OF, (chain.address,))])
-        if balance.values is None or balance.values[0] < units:
-            raise InsufficientFunds(f"needs {spec.amount:f} WETH", why="funds")
+        if balance.values is None:
+            raise Unavailable("the balance of WETH cannot be read")
+        short = short_of("WETH", to_amount(balance.values[0], 18), spec.amount, prep, prep.now + chain.chain.block_ms)
+        if short is not None:
+            return short
         outlay = (Money("WETH", spec.amount),)
         return Call(self._token.address, WITHDRAW.call(units), terms, gas=GAS, outlay=outlay)
 

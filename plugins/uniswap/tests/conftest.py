@@ -25,8 +25,9 @@ def node(uniswap_running: UniswapStack) -> Node:
 @pytest.fixture
 def trader(node: Node) -> Iterator[Trader]:
     """A rich account without allowances."""
+    head = int(node("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+    node("evm_setTime", max(SystemClock().now_ms() // 1000, head + 1))  # after a revert anvil goes on from back then
+    node("anvil_mine", "0x1")
     mark = node("evm_snapshot")
     yield Trader(node)
     assert node("evm_revert", mark)
-    head = int(node("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
-    node("evm_setTime", max(SystemClock().now_ms() // 1000, head + 1))  # anvil goes on from the snapshot's

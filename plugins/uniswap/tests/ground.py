@@ -105,21 +105,27 @@ class Trader:
 
     def send(self, to: str, data: bytes, value: int = 0, gas: int = 3_000_000) -> tuple[Mined, dict[str, Any]]:
         """One transaction; the way back tells what became of it, failed or not."""
+        return settled(self.node, self.broadcast(to, data, value, gas))
+
+    def broadcast(
+        self, to: str, data: bytes, value: int = 0, gas: int = 3_000_000, tip: int = 10**9, ahead: int = 0
+    ) -> str:
+        """The same, for whoever makes the blocks, behind so many that wait; its hash."""
         head = self.node("eth_getBlockByNumber", "latest", False)
         base = int(head["baseFeePerGas"], 16)
         fields = {
             "type": 2,
             "chainId": int(self.node("eth_chainId"), 16),
-            "nonce": int(self.node("eth_getTransactionCount", self.address, "latest"), 16),
+            "nonce": int(self.node("eth_getTransactionCount", self.address, "latest"), 16) + ahead,
             "to": to,
             "value": value,
             "data": data,
             "gas": gas,
-            "maxPriorityFeePerGas": 10**9,
-            "maxFeePerGas": 2 * base + 10**9,
+            "maxPriorityFeePerGas": tip,
+            "maxFeePerGas": 2 * base + tip,
         }
         signed = self.account.sign_transaction(fields)
-        return settled(self.node, self.node("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex()))
+        return str(self.node("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex()))
 
     def swap(self, draft: Draft) -> tuple[Mined, dict[str, Any]]:
         """What a draft needs is allowed first, exactly; then it is sent."""

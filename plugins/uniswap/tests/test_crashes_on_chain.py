@@ -4,7 +4,7 @@ swap, its bytes were stored before they were sent, and the books are what moved.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -134,36 +134,57 @@ async def trial(folder: Path, nursery: Nursery) -> AsyncIterator[Trial]:
 @pytest.mark.parametrize("path", POINTS)
 def test_killed_at_any_point_an_order_is_one_swap(path: str, tmp_path: Path) -> None:
     """SIGKILL, then nothing, a block, finality, an emptied pool or another branch, and a new process."""
+
+    async def play(played: Trial, point: tuple[str, int, str]) -> None:
+        label, passage, what = point
+        desk = played.desk
+        played.mark = played.node("evm_snapshot")
+        if passage == 1 and "place" not in label:
+            await desk.killed(label, passage)
+        else:  # the order follows its approval, which needs a block
+            async with desk.blocks():
+                await desk.killed(label, passage)
+        played.meanwhile(what)
+        async with desk.blocks():
+            await desk.worker()
+            await desk.settled()
+
+    asyncio.run(all_of(tmp_path, POINTS[path], play))
+
+
+def test_three_workers_race_for_one_account(tmp_path: Path) -> None:
+    """All declare the same orders; the owner is killed, or stopped and waked when another has taken over: between them
+    they make one swap of each."""
+    points = [("sent place", 1, "SIGKILL"), ("before send of place", 1, "SIGSTOP")]
+
+    async def play(played: Trial, point: tuple[str, int, str]) -> None:
+        await played.desk.raced(*point)
+
+    asyncio.run(all_of(tmp_path, points, play))
+
+
+async def all_of(
+    folder: Path,
+    points: Sequence[tuple[str, int, str]],
+    play: Callable[[Trial, tuple[str, int, str]], Awaitable[None]],
+) -> None:
+    """Some side by side, each on a fork of its own and judged by it; all that failed is told."""
     at_once = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int, point: tuple[str, int, str], nursery: Nursery) -> None:
-        label, passage, what = point
-        async with at_once, trial(tmp_path / str(number), nursery) as played:
-            desk = played.desk
+        async with at_once, trial(folder / str(number), nursery) as played:
             try:
-                played.mark = played.node("evm_snapshot")
-                if passage == 1 and "place" not in label:
-                    await desk.killed(label, passage)
-                else:  # the order follows its approval, which needs a block
-                    async with desk.blocks():
-                        await desk.killed(label, passage)
-                played.meanwhile(what)
-                async with desk.blocks():
-                    await desk.worker()
-                    await desk.settled()
-                await desk.end()
+                await play(played, point)
+                await played.desk.end()
                 await played.judge(ORDERS)
             except AssertionError as error:
-                raise AssertionError(f"killed at passage {passage} of {label!r}, then {what}: {error}") from error
+                raise AssertionError(f"at passage {point[1]} of {point[0]!r}, {point[2]}: {error}") from error
             finally:
-                await desk.end()
+                await played.desk.end()
 
-    async def whole() -> None:
-        async with Nursery.open(MODULE) as nursery:
-            work = (one(number, point, nursery) for number, point in enumerate(POINTS[path]))
-            found = await asyncio.gather(*work, return_exceptions=True)
-        failed = [error for error in found if isinstance(error, BaseException)]
-        if failed:
-            raise BaseExceptionGroup(f"{len(failed)} of {len(POINTS[path])}", failed)
-
-    asyncio.run(whole())
+    async with Nursery.open(MODULE) as nursery:
+        work = (one(number, point, nursery) for number, point in enumerate(points))
+        found = await asyncio.gather(*work, return_exceptions=True)
+    failed = [error for error in found if isinstance(error, BaseException)]
+    if failed:
+        raise BaseExceptionGroup(f"{len(failed)} of {len(points)}", failed)

@@ -25,6 +25,10 @@ from exchange_kernel.plugins.plugin import GROUP
 PATIENCE_S = 5.0
 """How long one plugin may take to import and to answer its hooks."""
 
+STARTING_S = 60.0
+"""How long a child may take until it begins: a new Python on a busy machine is no plugin's fault, and none is believed
+untried because of it."""
+
 LOOK_S, GRACE_LOOKS = 0.002, 1000
 """A child that has said its last word is looked at this often, every so many seconds, until it has ended."""
 
@@ -84,7 +88,7 @@ class _Child:
             with selectors.DefaultSelector() as selector:
                 selector.register(self.said, selectors.EVENT_READ)
                 while not late:
-                    late = not selector.select(patience)
+                    late = not selector.select(patience if done >= 0 else max(patience, STARTING_S))
                     data = b"" if late else os.read(self.said, 65536)
                     if not data:
                         break

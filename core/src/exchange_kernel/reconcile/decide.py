@@ -110,9 +110,12 @@ def _without_attempt(record: Record, facts: Facts) -> Decision:
         return Finish(IntentStatus.EXPIRED, "its time in force ended")
     if last is not None and last.state is AttemptState.REFUSED and last.generation == intent.generation:
         return Finish(IntentStatus.REJECTED, last.text or last.code)
+    late = intent.submit_deadline is not None and facts.now >= intent.submit_deadline
     if single_shot(record) and any(a.state is AttemptState.CLOSED for a in record.attempts):
-        return Finish(IntentStatus.EXPIRED, "it had its one chance at the venue")
-    if intent.submit_deadline is not None and facts.now >= intent.submit_deadline:
+        taken_back = late and last is not None and not last.booked and ended_by_us(record, last)
+        why = "submit deadline passed, and it was taken back" if taken_back else "it had its one chance at the venue"
+        return Finish(IntentStatus.EXPIRED, why)
+    if late:
         return Finish(IntentStatus.EXPIRED, "submit deadline passed")
     tried = sum(
         1
@@ -136,7 +139,7 @@ def _without_attempt(record: Record, facts: Facts) -> Decision:
         if waits is not None:
             return waits
     if facts.now < facts.not_before:
-        return Wait(_earliest(facts.not_before, facts.until), "backing off")
+        return Wait(_earliest(facts.not_before, intent.submit_deadline, facts.until), "backing off")
     return Submit(len(record.attempts) + 1, remaining(record))
 
 

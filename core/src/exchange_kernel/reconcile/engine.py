@@ -27,7 +27,7 @@ from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.facts import gather
 from exchange_kernel.reconcile.looking import look
 from exchange_kernel.reconcile.numbers import Numbers
-from exchange_kernel.reconcile.outcome import Reported, Stepped, take
+from exchange_kernel.reconcile.outcome import Reported, Stepped, Voided, take
 from exchange_kernel.reconcile.prerequisites import FREE, Prerequisites
 from exchange_kernel.reconcile.sending import Sender
 from exchange_kernel.reconcile.session import Session
@@ -119,23 +119,27 @@ class Reconciler:
         items = self.session.inbox.get(intent_id, ())
         for item in items[draft.taken :]:
             take(draft, item, self.session.opened)
-            if isinstance(item, Reported):
+            if isinstance(item, Reported) and item.n <= len(draft.record.attempts):
                 watch = self.session.watches.get(intent_id)
                 if watch is not None and watch.looks and watch.looks[-1].key == draft.record.attempt(item.n).key:
                     watch.shown()
-                self._note_need(draft.record, item)
+                self._note_newest(draft.record, item)
+            elif isinstance(item, Voided):
+                self._prerequisites.drawn(draft.record, item.n, False)
             elif isinstance(item, Stepped):
                 self._prerequisites.shown(draft.record, item.report)
         draft.taken = len(items)
         return draft.taken
 
-    def _note_need(self, record: Record, item: Reported) -> None:
-        """What the newest report says that its order needs; kept in memory, for every snapshot tells it again."""
+    def _note_newest(self, record: Record, item: Reported) -> None:
+        """What only the newest report of the live attempt says: what its order needs, and whether it has drawn on what
+        it needed first. Kept in memory, for every snapshot tells it again."""
         attempt = record.live
         report = item.report
         version = -1 if report.version is None else report.version
         if attempt is None or attempt.n != item.n or (attempt.version, attempt.as_of) != (version, report.as_of):
             return
+        self._prerequisites.drawn(record, item.n, report.drawn)
         intent_id = record.intent.intent_id
         if report.need is not None or intent_id in self.session.watches:
             self.session.watch(intent_id).need = report.need

@@ -47,6 +47,9 @@ class Prerequisites:
         self._newest: dict[str, str] = {}
         self._done: dict[str, tuple[Record, float]] = {}
         self._in_effect: set[str] = set()
+        self._steps: dict[str, set[str]] = {}
+        self._drawn: set[tuple[str, int]] = set()
+        self._held: dict[str, frozenset[str]] = {}
         session.on_record = self._noted
 
     # ---- what is in use -----------------------------------------------------------------------------------------
@@ -62,7 +65,9 @@ class Prerequisites:
                 found: dict[str, Needs] = {}
                 for row in await session.store.live_intents(session.account):
                     record = await session.store.record(session.account, row.intent_id)
-                    if record is not None:
+                    if record is not None and is_step(row.intent_id):
+                        self._noted(record)
+                    elif record is not None:
                         found[row.intent_id] = self._of(record)
                 session.uses = found
                 for record in session.records.values():
@@ -79,6 +84,23 @@ class Prerequisites:
                 for name in out.keys() & taken.keys():
                     out[name] = EXACT.add(out[name], taken[name])
         return out
+
+    def under_way(self, needs: Needs) -> frozenset[str]:
+        """The names whose step reads do not show yet. From what :meth:`in_use` has read, and from every commit."""
+        return frozenset(name for name in needs if self._steps.get(name, set()) - self._in_effect)
+
+    def hold(self, intent_id: str, needs: Needs) -> None:
+        """It was told to wait: as soon as somebody else uses less of this, it asks again."""
+        if needs:
+            self._held[intent_id] = frozenset(needs)
+
+    def drawn(self, record: Record, n: int, drawn: bool) -> None:
+        """The venue's newest word on attempt ``n``: has it taken what it needs from the account? In memory only: until
+        it is told (again) an attempt counts with all that it needs."""
+        row = (record.intent.intent_id, n)
+        if drawn is not (row in self._drawn):
+            (self._drawn.add if drawn else self._drawn.discard)(row)
+            self._uses(record)
 
     def reserve(self, record: Record, needs: Needs) -> None:
         """The next ticket of this intent will use that much: nobody else may count on it from here on, until a newer
@@ -109,13 +131,29 @@ class Prerequisites:
             if over:
                 self._over(record)
             else:
-                self._newest[record.intent.labels["name"]] = intent_id
-        if self._session.uses is not None:
-            needs = self._of(record)
-            if needs:
-                self._session.uses[intent_id] = needs
-            else:
-                self._session.uses.pop(intent_id, None)
+                name = record.intent.labels["name"]
+                self._newest[name] = intent_id
+                self._steps.setdefault(name, set()).add(intent_id)
+        self._uses(record)
+        if over:
+            self._held.pop(intent_id, None)
+            if record.revived is None:
+                self._drawn -= {(intent_id, attempt.n) for attempt in record.attempts}
+
+    def _uses(self, record: Record) -> None:
+        uses, intent_id = self._session.uses, record.intent.intent_id
+        if uses is None:
+            return
+        before, needs = uses.get(intent_id, {}), self._of(record)
+        if needs:
+            uses[intent_id] = needs
+        else:
+            uses.pop(intent_id, None)
+        less = {name for name, amount in before.items() if needs.get(name, ZERO) < amount}
+        for held in [each for each, names in self._held.items() if names & less]:
+            del self._held[held]
+            self._session.watch(held).not_before = 0
+            self._session.queue.mark(held, Priority.SUBMIT)
 
     def shown(self, step: Record, report: StepReport) -> None:
         """The venue says how a step stands. Where it has taken effect, if not for good yet, what waits for it may ask
@@ -137,6 +175,7 @@ class Prerequisites:
     def _over(self, step: Record) -> None:
         self._in_effect.discard(step.intent.intent_id)
         name = step.intent.labels["name"]
+        self._steps.get(name, set()).discard(step.intent.intent_id)
         known = self._done.get(name)
         fresh = known is None or known[0].intent.intent_id != step.intent.intent_id
         if step.progress.status is IntentStatus.FILLED and fresh:
@@ -149,6 +188,8 @@ class Prerequisites:
             return out
         for attempt in record.attempts:
             if not attempt.state.live and attempt.state is not AttemptState.REVIVED:
+                continue
+            if (record.intent.intent_id, attempt.n) in self._drawn:
                 continue
             most: dict[str, Decimal] = {}
             for spec in self._specs(record, attempt):

@@ -97,8 +97,9 @@ class Sender:
                 give_up = end if give_up is None else min(give_up, end)
             asked_at = session.clock.monotonic()
             in_use = await self._prerequisites.in_use(intent_id, needs)
+            under_way = self._prerequisites.under_way(NOTHING if instead_of is not None else needs)
             until = FOREVER if give_up is None else give_up
-            prep = Prep(now, until, turn.taker(instead_of), instead_of, in_use=in_use)
+            prep = Prep(now, until, turn.taker(instead_of), instead_of, in_use=in_use, under_way=under_way)
             try:
                 with session.deadlines.within(session.settings.read_timeout):
                     prepared = await session.adapter.prepare(command, prep)
@@ -108,7 +109,8 @@ class Sender:
                 return await self._not_prepared(draft, consumed, error, creating)
             if not isinstance(prepared, Ticket):
                 return await self._postponed(draft, consumed, prepared, needs, in_use, asked_at)
-            if self._prerequisites.used(intent_id, needs) != in_use:
+            begun = instead_of is None and self._prerequisites.under_way(needs) != under_way
+            if begun or self._prerequisites.used(intent_id, needs) != in_use:
                 watch.not_before = now + 1  # somebody took of it meanwhile: ask again, by what is left
                 return draft
             self._prerequisites.reserve(draft.before, needs)
@@ -170,6 +172,10 @@ class Sender:
         watch = session.watch(draft.record.intent.intent_id)
         if isinstance(answer, NotNow):
             watch.not_before = watch.cancel_at = max(answer.retry_at, session.clock.now_ms() + 1)
+            if self._prerequisites.used(draft.record.intent.intent_id, in_use) == in_use:
+                self._prerequisites.hold(draft.record.intent.intent_id, needs)
+            else:  # less may be in use by now
+                watch.not_before = session.clock.now_ms() + 1
             draft.condition(Condition("Degraded", "NotNow", answer.why[:200], draft.now))
             return await self._commit(draft, consumed)
         assert isinstance(answer, NeedsFirst)

@@ -149,12 +149,14 @@ Prepared = Ticket | NeedsFirst | NotNow
 
 class Prep(Value, frozen=True):
     """What ``prepare`` may use. ``now``: local ms UTC. ``give_up``: local ms UTC after which nobody wants the command
-    any
-    more (an intent's submit deadline); no ticket may be sent after it.
+    any more (an intent's submit deadline); no ticket may be sent after it.
 
     ``take(scope)`` reserves the next number of a scope; it is committed with the ticket or given back.
     ``in_use``: of each name in the command's :attr:`Preview.needs`, how much the live orders of all *other* intents
-    use: what is allowed must suffice for that and for this command, or the answer is ``NeedsFirst``.
+    use: what is allowed must suffice for that and for this command, or the answer is ``NeedsFirst``; what can't be
+    enlarged (money) is waited for with ``NotNow``, and asked for again as soon as somebody uses less.
+    ``under_way``: those of the names for which a step is under way that reads do not show yet, and behind which this
+    command would come: of none that replaces a ticket.
     ``instead_of``: replace this ticket; ``take`` returns its slot, and fees must beat it. ``dry``: no signer, empty
     body.
     """
@@ -165,3 +167,4 @@ class Prep(Value, frozen=True):
     instead_of: Ticket | None = None
     dry: bool = False
     in_use: Mapping[str, Decimal] = msgspec.field(default_factory=dict)
+    under_way: frozenset[str] = frozenset()

@@ -115,10 +115,11 @@ class Need(Value, frozen=True):
 class OrderReport(Value, frozen=True):
     """State of ONE venue object at ``as_of`` (venue ms UTC).
 
-    ``key``: of the attempt, when the client id shows it. ``links``: other ids of the same lineage. ``applied``: key
-    of the
-    last command the order shows. ``filled`` never falls; ``tentative`` may. ``fills_complete``: ``fills`` are all there
-    are up to ``filled``. ``final``: the authority cannot change it any more. ``version`` orders reports of this object.
+    ``key``: of the attempt, when the client id shows it. ``links``: other ids of the same lineage. ``applied``: key of
+    the last command the order shows. ``filled`` never falls; ``tentative`` may. ``fills_complete``: ``fills`` are all
+    there are up to ``filled``. ``final``: the authority cannot change it any more. ``version`` orders reports of this
+    object. ``drawn``: what its :attr:`Preview.needs` name it has taken by now, or never will: the account shows what
+    is left, and nothing is kept for it any more.
     """
 
     id: VenueId
@@ -144,6 +145,7 @@ class OrderReport(Value, frozen=True):
     version: int | None = None
     origin: Literal["account", "venue"] = "account"
     need: Need | None = None
+    drawn: bool = False
     raw: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 

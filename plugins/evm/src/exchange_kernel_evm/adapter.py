@@ -6,6 +6,7 @@ It keeps nothing that must be remembered: that is in tickets, or on the chain.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from exchange_kernel.errors import NotAuthorized, NotRunning, NotSent, Refused, Unavailable, UnknownSymbol
@@ -40,6 +41,7 @@ from exchange_kernel_evm.config import EvmConfig
 from exchange_kernel_evm.endpoint import Request
 from exchange_kernel_evm.fees import history_request
 from exchange_kernel_evm.follow import Follow
+from exchange_kernel_evm.funds import funds_needs
 from exchange_kernel_evm.heads import Heads
 from exchange_kernel_evm.keys import Signer, signer_of
 from exchange_kernel_evm.ledger import Ledger, State
@@ -161,7 +163,8 @@ class EvmAdapter:
             raise NotRunning(CLOSED)
         if spec.symbol not in self._symbols:
             raise UnknownSymbol("symbol", spec.symbol, "is not listed here", f"there are {', '.join(self._symbols)}")
-        return self._venue.check(spec, was)
+        preview = self._venue.check(spec, was)
+        return replace(preview, needs={**funds_needs(preview.outlay), **preview.needs})
 
     async def prepare(self, command: Command, prep: Prep) -> Prepared:
         if not self._open:

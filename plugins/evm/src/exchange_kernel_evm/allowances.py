@@ -6,7 +6,7 @@ Names say who may take what, never how much: the amount is the kernel's to add u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from decimal import Decimal
 
 from exchange_kernel.errors import Unsupported
@@ -15,7 +15,16 @@ from exchange_kernel.venue import Enable, Ms, NeedsFirst
 from exchange_kernel_evm.abi import checked_address
 from exchange_kernel_evm.tokens import MAX_UINT160, MAX_UINT256, Allow, Approval, Token, approval_steps, permit2_steps
 
-__all__ = ["Wish", "allowance_name", "allowance_need", "permit2_name", "permit2_need", "wish_of"]
+__all__ = [
+    "Wish",
+    "allowance_name",
+    "allowance_need",
+    "allowance_needs",
+    "permit2_name",
+    "permit2_need",
+    "reset_name",
+    "wish_of",
+]
 
 PERMIT2_LIFE_S = 86_400
 """How much longer than its order an allowance inside Permit2 lives: the step itself has to become final first."""
@@ -33,21 +42,44 @@ def permit2_name(token: str, spender: str) -> str:
     return f"permit2:{token}:{spender}"
 
 
+def reset_name(token: str, spender: str) -> str:
+    """The name of setting an allowance to zero, before it is set anew; it has no quantity."""
+    return f"reset:{token}:{spender}"
+
+
+def allowance_needs(token: Token, spender: str, units: int) -> dict[str, Decimal]:
+    """What an order that lets ``spender`` take so much puts into ``Preview.needs``."""
+    needs = {allowance_name(token.address, spender): Decimal(units)}
+    if token.reset_first:
+        needs[reset_name(token.address, spender)] = Decimal(0)
+    return needs
+
+
 def allowance_need(
-    token: Token, spender: str, need: int, current: int, allow: Allow | None = None
+    token: Token,
+    spender: str,
+    need: int,
+    current: int,
+    allow: Allow | None = None,
+    under_way: Container[str] = (),
 ) -> NeedsFirst | None:
     """What must be enabled before ``spender`` can take ``need`` units, one step at a time; None: nothing.
 
-    ``need``: of this order and of everybody else who lives (``Prep.in_use``).
+    ``need``: of this order and of everybody else who lives (``Prep.in_use``). ``under_way``: as ``Prep`` has it; while
+    a reset is among it, an order would find nothing allowed, whatever the chain shows: it waits for the reset, too.
     """
+    name, reset = allowance_name(token.address, spender), reset_name(token.address, spender)
+    resets = reset in under_way
     steps = approval_steps(token, spender, current, need, allow or _EXACT)
-    if not steps:
+    if not steps and not resets:
         return None
     body = {"token": token.address, "spender": spender, "asset": token.asset, "ahead": str((allow or _EXACT).bound)}
+    if resets:
+        return NeedsFirst(reset, {**body, "reset": "yes"}, f"what {spender} may take of {token.asset} is being reset")
     why = f"{steps[0].note}: {spender} may take {current} of {need} units"
     if len(steps) > 1:  # a name of its own: it has no quantity, and is over before the allowance is asked for again
-        return NeedsFirst(f"reset:{token.address}:{spender}", {**body, "reset": "yes"}, why)
-    return NeedsFirst(allowance_name(token.address, spender), body, why)
+        return NeedsFirst(reset, {**body, "reset": "yes"}, why)
+    return NeedsFirst(name, body, why)
 
 
 def permit2_need(

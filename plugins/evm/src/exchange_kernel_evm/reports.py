@@ -141,6 +141,7 @@ def order(
         confirmations=max(0, seen.height - mined.block),
         version=seen.height * _RANKS + 1 + final,
         need=outcome.need,
+        drawn=True,
     )
 
 

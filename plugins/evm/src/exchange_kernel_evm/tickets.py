@@ -40,6 +40,7 @@ from exchange_kernel_evm.body import Body, Op, read_body, write_body
 from exchange_kernel_evm.endpoint import Answer, Request
 from exchange_kernel_evm.fees import Fees, Limits, estimate, history_request, is_stuck, read_history, replace
 from exchange_kernel_evm.finality import Mined
+from exchange_kernel_evm.funds import short_of
 from exchange_kernel_evm.keys import Signer
 from exchange_kernel_evm.ledger import Ledger
 from exchange_kernel_evm.lookups import Lookups
@@ -124,10 +125,16 @@ class Tickets:
             gas = _limit(answer)
         fees = self._fees(ground[0], base)
         has, needs = _number(ground[1]), call.value + gas * fees.max_fee
-        if has < needs:
-            native = self._ledger.chain.native
-            text = f"needs {to_amount(needs, ETHER_DECIMALS)} {native}, gas included, and has"
-            raise InsufficientFunds(f"{text} {to_amount(has, ETHER_DECIMALS)}", why="funds")
+        short = short_of(
+            self._ledger.chain.native,
+            to_amount(has, ETHER_DECIMALS),
+            to_amount(needs, ETHER_DECIMALS),
+            prep,
+            prep.now + self._ledger.chain.block_ms,
+            ", gas included,",
+        )
+        if short is not None:
+            return short
         slot = self._slot(prep, base)
         chain = self._ledger.chain.id
         unsigned = Unsigned(chain, slot.number, call.to, call.value, data, gas, fees.max_fee, fees.tip)

@@ -69,6 +69,23 @@ class Desk:
             lambda: "settled" in self.said(number), f"{number} settled; it said {self.said(number)}, {self.folder}"
         )
 
+    async def raced(self, label: str, passage: int, how: str) -> None:
+        """Three workers for one account: the owner is killed at the label, or stopped there and waked when another has
+        taken over; all that live end the plan."""
+        async with self.blocks():
+            pid = await self.worker(label, passage, how, standby=True)
+            await until(lambda: f"at {label}" in self.said(1) or "owns" in self.said(1), "the first one owns it")
+            for _ in range(2):
+                await self.worker(standby=True)
+            await until(lambda: f"at {label}" in self.said(1), f"stopped; it said {self.said(1)}")
+            await until(lambda: any("owns" in self.said(n) for n in (2, 3)), "another one has it")
+            if how == "SIGSTOP":
+                os.kill(pid, signal.SIGCONT)
+                await self.settled(1)
+            for number in (2, 3):
+                await self.settled(number)
+        await self.end()
+
     async def records(self) -> dict[str, Record]:
         """Everything stored, once the store is proved to be consistent."""
         store = SqlIntentStore(self._orders["store"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -243,20 +241,7 @@ def test_three_workers_race_for_one_account(packages: Path, tmp_path: Path) -> N
 
     def play(label: str, passage: int, how: str) -> Callable[[Trial], Awaitable[None]]:
         async def played(prepared: Trial) -> None:
-            desk = prepared.desk
-            async with desk.blocks():
-                pid = await desk.worker(label, passage, how, standby=True)
-                await until(lambda: f"at {label}" in desk.said(1) or "owns" in desk.said(1), "the first one owns it")
-                for _ in range(2):
-                    await desk.worker(standby=True)
-                await until(lambda: f"at {label}" in desk.said(1), f"stopped; it said {desk.said(1)}")
-                await until(lambda: any("owns" in desk.said(n) for n in (2, 3)), "another one has it")
-                if how == "SIGSTOP":
-                    os.kill(pid, signal.SIGCONT)
-                    await desk.settled(1)
-                for number in (2, 3):
-                    await desk.settled(number)
-            await desk.end()
+            await prepared.desk.raced(label, passage, how)
             await prepared.judge(ORDERS)
 
         return told((label, passage, how), played)

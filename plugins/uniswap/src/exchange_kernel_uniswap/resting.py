@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from exchange_kernel.errors import InsufficientFunds, OrderRefused, Unavailable, UnknownTarget, Unsupported
+from exchange_kernel.errors import OrderRefused, Unavailable, UnknownTarget, Unsupported
 from exchange_kernel.schema import MarketCapabilities
 from exchange_kernel.schema.numbers import EXACT
-from exchange_kernel.venue import Ms, Need, NeedsFirst, Prep, Preview, Spec, VenueStatus, Why
-from exchange_kernel_evm.allowances import allowance_name, allowance_need
+from exchange_kernel.venue import Ms, Need, NeedsFirst, NotNow, Prep, Preview, Spec, VenueStatus, Why
+from exchange_kernel_evm.allowances import allowance_name, allowance_need, allowance_needs
 from exchange_kernel_evm.finality import Mined
+from exchange_kernel_evm.funds import short_of
 from exchange_kernel_evm.multicall import ETH_BALANCE, Read, Result
 from exchange_kernel_evm.rpc import Block
 from exchange_kernel_evm.tokens import ALLOWANCE, BALANCE_OF
@@ -63,13 +64,13 @@ class Ranges:
         word_of(spec, order, market.scale)
         uses = {name: offered.support(name) for name in seen.uses if name != "gtc"}
         pays = order.pays
-        name = allowance_name(pays.address, self._setup.at.v3_positions)
-        needs = {} if pays.native else {name: Decimal(order.desired)}
+        held, manager = self._config.held_as(pays.address), self._setup.at.v3_positions
+        needs = {} if pays.native else allowance_needs(held, manager, order.desired)
         return Preview(spec, uses, seen.outlay, seen.warnings, needs)
 
     async def place(
         self, spec: Spec, market: Market, prep: Prep, deadline: int, chain: ChainReads
-    ) -> Call | NeedsFirst:
+    ) -> Call | NeedsFirst | NotNow:
         """The mint. ``deadline``: unix seconds. Raises PostOnlyWouldCross, InsufficientFunds, Unavailable."""
         at, order = self._setup.at, range_of(spec, market)
         pays = order.pays
@@ -82,16 +83,17 @@ class Ranges:
         if slot.values is None or has.values is None or any(each.values is None for each in allowed):
             raise Unavailable(f"the pool's price, or what the account has of {pays.symbol}, cannot be read")
         refuse_crossing(order, slot.values[1])
-        if has.values[0] < order.desired:
-            needs = f"needs {pays.amount(order.desired):f} {pays.symbol}"
-            raise InsufficientFunds(f"{needs} and has {pays.amount(has.values[0]):f}", why="funds")
+        again = prep.now + chain.chain.block_ms
+        short = short_of(pays.symbol, pays.amount(has.values[0]), pays.amount(order.desired), prep, again)
+        if short is not None:
+            return short
         draft = mint_draft(at, order, self._address, deadline)
         for row in allowed:
             assert row.values is not None
             used = int(prep.in_use.get(allowance_name(pays.address, at.v3_positions), 0))
             allow = self._config.allow(pays.address)
             held = self._config.held_as(pays.address)
-            first = allowance_need(held, at.v3_positions, order.desired + used, row.values[0], allow)
+            first = allowance_need(held, at.v3_positions, order.desired + used, row.values[0], allow, prep.under_way)
             if first is not None:
                 return first
         terms = range_terms(spec, market, order.pool)

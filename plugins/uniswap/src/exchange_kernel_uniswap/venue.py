@@ -7,7 +7,6 @@ from dataclasses import replace
 from decimal import Decimal
 
 from exchange_kernel.errors import (
-    InsufficientFunds,
     InvalidOrder,
     OrderRefused,
     Unavailable,
@@ -20,9 +19,16 @@ from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.schema.numbers import amount as checked
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Context, Key, NeedsFirst, NotNow, Prep, Preview, PriceTick, Quote, Spec
-from exchange_kernel_evm.allowances import allowance_name, allowance_need, permit2_name, permit2_need
+from exchange_kernel_evm.allowances import (
+    allowance_name,
+    allowance_need,
+    allowance_needs,
+    permit2_name,
+    permit2_need,
+)
 from exchange_kernel_evm.chains import Chain
 from exchange_kernel_evm.finality import Mined
+from exchange_kernel_evm.funds import short_of
 from exchange_kernel_evm.multicall import Read, Result
 from exchange_kernel_evm.tokens import Token as Held
 from exchange_kernel_evm.transactions import Unsigned
@@ -146,13 +152,14 @@ class UniswapVenue:
         """All that the swap may draw on: which router it takes, its quotes say."""
         if swap.token_in.native:
             return {}
-        at, token, units = self._setup.at, swap.token_in.address, Decimal(swap.most_in)
-        needs = {}
+        at, token, units = self._setup.at, swap.token_in.address, swap.most_in
+        held = self._config.held_as(token)
+        needs: dict[str, Decimal] = {}
         if versions & {Version.V2, Version.V3}:
-            needs[allowance_name(token, at.swap_router)] = units
+            needs |= allowance_needs(held, at.swap_router, units)
         if Version.V4 in versions:
-            needs[allowance_name(token, at.permit2)] = units
-            needs[permit2_name(token, at.universal_router)] = units
+            needs |= allowance_needs(held, at.permit2, units)
+            needs[permit2_name(token, at.universal_router)] = Decimal(units)
         return needs
 
     async def place(self, key: Key, spec: Spec, prep: Prep, chain: ChainReads) -> Call | NeedsFirst | NotNow:
@@ -169,7 +176,9 @@ class UniswapVenue:
             choice = await sized(self._setup.at, market, interest, view, chain)
         if choice is None:
             raise OrderRefused(_too_dear(interest, view, spec), code="PRICE", why="reverted")
-        self._refuse_short(interest.swap, view)
+        short = self._short(interest.swap, view, prep)
+        if short is not None:
+            return short
         draft = self._draft(choice, market, ends)
         for need in draft.needs:
             first = self._needs_first(need, view, prep, ends)
@@ -187,14 +196,13 @@ class UniswapVenue:
             return limited_draft(at, market, choice.route, choice.swap, address, ends)
         return swap_draft(at, choice.route, choice.swap, address, ends, universal=False)
 
-    def _refuse_short(self, swap: Swap, view: View) -> None:
+    def _short(self, swap: Swap, view: View, prep: Prep) -> NotNow | None:
         token = swap.token_in
         has = view.funds.get(token.address)
         if has is None:
             raise Unavailable(f"the balance of {token.symbol} cannot be read")
-        if has < swap.most_in:
-            needs = f"needs {token.amount(swap.most_in):f} {token.symbol}"
-            raise InsufficientFunds(f"{needs} and has {token.amount(has):f}", why="funds")
+        most = token.amount(swap.most_in)
+        return short_of(token.symbol, token.amount(has), most, prep, prep.now + self._block_ms)
 
     def _needs_first(self, need: Allowance, view: View, prep: Prep, ends: int) -> NeedsFirst | None:
         """What is allowed must do for everybody else who lives, too."""
@@ -205,7 +213,7 @@ class UniswapVenue:
         if allowed is None:
             raise Unavailable(f"what {spender} may take of {held.asset} cannot be read")
         used = int(prep.in_use.get(allowance_name(token, spender), 0))
-        first = allowance_need(held, spender, need.units + used, allowed, allow)
+        first = allowance_need(held, spender, need.units + used, allowed, allow, prep.under_way)
         if first is not None or not need.permit2:
             return first
         inside = view.inside.get((token, need.spender), (0, 0))

@@ -95,18 +95,18 @@ class Evidence:
         assert len(seen) == self.used, f"{len(seen)} transactions used {self.used} numbers"
         twice = {key.hex(): count for key, count in self._placing(seen, records).items() if count > 1}
         assert not twice, f"an attempt succeeded more than once: {twice}"
-        stored = {body.tx.hash: body for record in records for body in self.bodies(record)}
+        stored = {body.tx.hash: tags for record in records for body, tags in self._stored(record)}
         strange = [each.tx["hash"] for each in seen if each.tx["hash"] not in stored]
         assert len(strange) == foreign, f"on the chain, and not in the store: {strange}"
         for each in seen:
-            body = stored.get(each.tx["hash"])
-            if body is not None and each.key is not None:
-                assert each.key == body.key, f"{each.tx['hash']} has the tag of another order"
+            tags = stored.get(each.tx["hash"])
+            if tags is not None and each.key is not None:
+                assert each.key in tags, f"{each.tx['hash']} has the tag of another order"
         paid = {each.tx["hash"]: each.gas for each in seen}
         for record in records:
             if record.progress.status.terminal:
                 own = {body.tx.hash for body in self.bodies(record)} & paid.keys()
-                costs = [cost for attempt in record.attempts for cost in attempt.costs]
+                costs = [cost for attempt in record.attempts for cost in attempt.costs if cost.kind == "network"]
                 booked = sum((cost.amount for cost in costs), Decimal(0))
                 assert booked == Decimal(sum(paid[each] for each in own)).scaleb(-18), (
                     f"{record.intent.intent_id}: {booked} booked, {own} paid {[paid[each] for each in own]}"
@@ -114,9 +114,14 @@ class Evidence:
 
     def bodies(self, record: Record) -> list[Body]:
         """The transactions stored for an intent, each with the hash of its bytes."""
-        found = [read_body(row.ticket, self._address, self._chain_id) for row in record.tickets if row.ticket.body]
-        assert all(body.tx.hash == hash_of(body.tx.raw) for body in found)
-        return found
+        return [body for body, _ in self._stored(record)]
+
+    def _stored(self, record: Record) -> list[tuple[Body, set[Key]]]:
+        """With the keys it may have as its tag: its order's, or, where it only ends one, its own."""
+        rows = [row.ticket for row in record.tickets if row.ticket.body]
+        found = [(read_body(ticket, self._address, self._chain_id), ticket.key) for ticket in rows]
+        assert all(body.tx.hash == hash_of(body.tx.raw) for body, _ in found)
+        return [(body, {body.key} if body.op == "order" else {body.key, key}) for body, key in found]
 
     def of(self, record: Record) -> list[Seen]:
         """The transactions of an intent that are on the chain."""

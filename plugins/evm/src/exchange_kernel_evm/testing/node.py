@@ -24,6 +24,9 @@ _TRY_SECONDS: Final = 0.005
 _PORT_TRIES: Final = 5
 # A fork's answers must not come from another chain's: Anvil's cache knows a block by its number alone.
 _FORK: Final = ("--no-storage-caching", "--no-rate-limit")
+# By itself Anvil keeps 500 states in memory (about 10 kB each) and 3,600 more on disk, where a killed one leaves them;
+# then it forgets what the first blocks were, after a return to a snapshot too.
+_STATES: Final = ("--prune-history", "100000")
 
 
 class AnvilNode:
@@ -101,7 +104,7 @@ class AnvilNode:
         self.stop()
 
     def _launch(self, program: Path) -> None:
-        options = ("--host", "127.0.0.1", "--port", str(self._port), "--quiet", *self._options)
+        options = ("--host", "127.0.0.1", "--port", str(self._port), "--quiet", *_STATES, *self._options)
         with tempfile.NamedTemporaryFile(prefix="exk-anvil-", suffix=".log", delete=False) as log:
             self._log = Path(log.name)
             self._process = subprocess.Popen(

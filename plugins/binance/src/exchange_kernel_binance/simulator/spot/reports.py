@@ -60,7 +60,8 @@ def _result(order: Order, now: int) -> dict[str, Any]:
 
 
 def placed(order: Order, kind: str | None, now: int) -> dict[str, Any]:
-    """The reply to a new order; `kind` is newOrderRespType."""
+    """The reply to a new order; `kind` is newOrderRespType. Its time is that of what the matching engine did."""
+    now = order.fills[-1].time if order.fills else now
     shape = kind or ("FULL" if order.type in ("MARKET", "LIMIT") else "ACK")
     if shape == "ACK":
         return {

@@ -190,7 +190,7 @@ class Trading:
         if order.time_in_force == "FOK" and available(book, order, order.limit) < order.remaining:
             self.expire(order, "UNFILLED_FOK_ORDER_EXPIRED")
             return
-        for prevented in match(book, order, order.limit, settled=self._settle):
+        for prevented in match(book, order, order.limit, settled=partial(self._settle, now=state.clock.now())):
             self._prevented(prevented)
         if not order.is_open:
             return
@@ -240,7 +240,8 @@ class Trading:
             if not order.is_open:
                 self.order_changed(order)
 
-    def _settle(self, fill: Fill) -> None:
+    def _settle(self, fill: Fill, now: int) -> None:
+        """``now``: of the whole order's matching, which is one moment of the engine."""
         state = self.state
         state.trade_id += 1
         taker, maker = fill.taker, fill.maker
@@ -248,7 +249,6 @@ class Trading:
         assert isinstance(maker, Order)
         quote = down(times(fill.price, fill.quantity))
         symbol = state.symbols[taker.symbol]
-        now = state.clock.now()
         for order, is_maker in ((maker, True), (taker, False)):
             first = order.executed == fill.quantity
             trade = self._pay(order, fill, quote, symbol, is_maker, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exchange_kernel.errors import NotRunning, NotSent, Unavailable, UnknownSymbol, Unsupported
+from exchange_kernel.errors import NotRunning, NotSent, UnknownSymbol, Unsupported
 from exchange_kernel.orders import suggest
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.venue import (
@@ -34,7 +34,7 @@ from exchange_kernel_binance.markets import cut, in_slices
 from exchange_kernel_binance.names import client_id
 from exchange_kernel_binance.session import CLOSED, Session, decoder
 from exchange_kernel_binance.spot import checks, orders, reports
-from exchange_kernel_binance.spot.markets import SpotMarket, wanted_market
+from exchange_kernel_binance.spot.markets import SpotMarket, market_in
 
 ABSENT = frozenset({-2013, -2026})
 """-2013 NO_SUCH_ORDER, -2026 ORDER_ARCHIVED (errors.md)."""
@@ -79,15 +79,11 @@ class SpotDialect:
         fields = (("showPermissionSets", "false"),)
         info = await self._session.read(("GET", "public", "exchangeInfo"), fields, cut, signed=False)
         wanted = frozenset(self._session.config.symbols)
-        try:
-            listed = await in_slices(info, lambda raw: wanted_market(raw, wanted))
-        except (ValueError, KeyError):
-            raise Unavailable("exchangeInfo: the answer is not whole") from None
-        markets = {market.meta.symbol_id: market for market in listed}
+        found = await in_slices(info, lambda raw: market_in(raw, wanted))
         self._session.limits.configure(info.rate_limits)
-        self._markets = markets
-        self._names = {market.name: name for name, market in markets.items()}
-        return tuple(market.meta for market in markets.values())
+        self._markets = {market.meta.symbol_id: market for market in found}
+        self._names = {market.name: name for name, market in self._markets.items()}
+        return tuple(market.meta for market in found)
 
     def check(self, spec: Spec, was: Spec | None) -> Preview:
         market = self._market(spec.symbol)

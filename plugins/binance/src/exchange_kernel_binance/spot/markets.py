@@ -19,6 +19,7 @@ from exchange_kernel.schema import (
     TickSpacing,
 )
 from exchange_kernel.value import Value
+from exchange_kernel_binance.markets import offering
 
 COMMON = (
     "limit",
@@ -90,7 +91,7 @@ class SpotMarket(Value, frozen=True):
     trailing: tuple[int, int]
 
 
-_read_listed = msgspec.json.Decoder(Listed).decode
+_read = msgspec.json.Decoder(Listed).decode
 
 
 def _some(text: str) -> Decimal | None:
@@ -139,9 +140,9 @@ def market_of(listed: Listed) -> SpotMarket:
     )
 
 
-def wanted_market(raw: msgspec.Raw, wanted: frozenset[str]) -> SpotMarket | None:
-    """A market that can be traded on spot, if it is ``wanted``; every one is where that is empty."""
-    listed = _read_listed(raw)
+def market_in(raw: msgspec.Raw, wanted: frozenset[str]) -> SpotMarket | None:
+    """The market of one entry, if it can be traded on spot and is ``wanted``; every one is where nothing is named."""
+    listed = _read(raw)
     if not listed.isSpotTradingAllowed or (wanted and f"{listed.baseAsset}/{listed.quoteAsset}" not in wanted):
         return None
     return market_of(listed)
@@ -156,4 +157,4 @@ def _capabilities(listed: Listed) -> MarketCapabilities:
         native.append("post_only")
     if listed.icebergAllowed:
         native.append("iceberg")
-    return MarketCapabilities.of(native, PARTLY)
+    return offering(tuple(native), tuple(PARTLY.items()))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from exchange_kernel.errors import NotRunning, NotSent, Unavailable, UnknownSymbol, Unsupported
+from exchange_kernel.errors import NotRunning, NotSent, UnknownSymbol, Unsupported
 from exchange_kernel.orders import suggest
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.venue import (
@@ -36,7 +36,7 @@ from exchange_kernel_binance.markets import cut, in_slices
 from exchange_kernel_binance.names import client_id
 from exchange_kernel_binance.session import CLOSED, Session, decoder
 from exchange_kernel_binance.usdm import checks, orders, reports
-from exchange_kernel_binance.usdm.markets import Contract, wanted_contract
+from exchange_kernel_binance.usdm.markets import Contract, contract_in
 
 ABSENT = frozenset({-2013})
 """-2013 NO_SUCH_ORDER (Error Codes)."""
@@ -85,16 +85,12 @@ class UsdmDialect:
 
     async def load(self) -> Sequence[SymbolMetadata]:
         info = await self._session.read(("GET", "fapiPublic", "exchangeInfo"), (), cut, signed=False)
-        wanted, hedge = frozenset(self._session.config.symbols), self._hedge
-        try:
-            listed = await in_slices(info, lambda raw: wanted_contract(raw, wanted, hedge))
-        except (ValueError, KeyError):
-            raise Unavailable("exchangeInfo: the answer is not whole") from None
-        contracts = {contract.meta.symbol_id: contract for contract in listed}
+        wanted = frozenset(self._session.config.symbols)
+        found = await in_slices(info, lambda raw: contract_in(raw, wanted, self._hedge))
         self._session.limits.configure(info.rate_limits)
-        self._contracts = contracts
-        self._names = {contract.name: name for name, contract in contracts.items()}
-        return tuple(contract.meta for contract in contracts.values())
+        self._contracts = {contract.meta.symbol_id: contract for contract in found}
+        self._names = {contract.name: name for name, contract in self._contracts.items()}
+        return tuple(contract.meta for contract in found)
 
     def check(self, spec: Spec, was: Spec | None) -> Preview:
         contract = self._contract(spec.symbol)

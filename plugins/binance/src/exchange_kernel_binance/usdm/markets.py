@@ -13,12 +13,12 @@ import msgspec
 from exchange_kernel.schema import (
     AmountConstraints,
     AssetType,
-    MarketCapabilities,
     PriceConstraints,
     SymbolMetadata,
     TickSpacing,
 )
 from exchange_kernel.value import Value
+from exchange_kernel_binance.markets import offering
 
 NATIVE = (
     "market",
@@ -83,7 +83,7 @@ class Contract(Value, frozen=True):
     market_step: Decimal | None
 
 
-_read_listed = msgspec.json.Decoder(Listed).decode
+_read = msgspec.json.Decoder(Listed).decode
 
 
 def _some(text: str) -> Decimal | None:
@@ -116,7 +116,7 @@ def contract_of(listed: Listed, hedge: bool) -> Contract:
             min_price=_some(price.minPrice),
             max_price=_some(price.maxPrice),
         ),
-        capabilities=MarketCapabilities.of(native, PARTLY),
+        capabilities=offering(native, tuple(PARTLY.items())),
         active=listed.status == "TRADING",
         venue_symbol=listed.symbol,
     )
@@ -129,9 +129,9 @@ def contract_of(listed: Listed, hedge: bool) -> Contract:
     )
 
 
-def wanted_contract(raw: msgspec.Raw, wanted: frozenset[str], hedge: bool) -> Contract | None:
-    """A perpetual, if it is ``wanted``; every one is where that is empty."""
-    listed = _read_listed(raw)
+def contract_in(raw: msgspec.Raw, wanted: frozenset[str], hedge: bool) -> Contract | None:
+    """The contract of one entry, if it is a perpetual and ``wanted``; every one is where nothing is named."""
+    listed = _read(raw)
     if listed.contractType != "PERPETUAL":
         return None
     contract = contract_of(listed, hedge)

@@ -1,44 +1,51 @@
-"""More orders at once than Binance takes: none is lost, none comes twice, and nobody is banned."""
+"""A real kernel asks for more than Binance takes: nothing is lost, nothing doubled, and nobody is banned."""
 
 from __future__ import annotations
 
+import pytest
+
 from exchange_kernel.models import IntentStatus
-from exchange_kernel_binance.conformance import CHANGES, SpotHarness
+from exchange_kernel_binance.conformance import BinanceHarness, SpotHarness, UsdmHarness
 from exchange_kernel_binance.simulator import Simulator
-from plugins.binance.tests.trading import Trading, on, resting
+from exchange_kernel_binance.simulator.wire.limits import Rule
+from plugins.binance.tests.trading import ENDED, Trading, on, resting
 
-ORDERS = 120
-"""Spot takes 100 in ten seconds."""
-
-
-class Limited(SpotHarness):
-    """With the limits that Binance has."""
-
-    def _ready(self, binance: Simulator) -> None:
-        rules = binance.limits["spot"].rules
-        super()._ready(binance)
-        binance.limits["spot"].rules = rules
+ORDERS = 60
+TIGHT = Rule("ORDERS", "SECOND", 2, 20)
 
 
-def test_a_burst_at_the_order_limit_loses_and_doubles_nothing() -> None:
-    """What is too much waits for the next window; each order is sent once, and not one of them is refused."""
+def _tighten(binance: Simulator, market: str) -> None:
+    limits = binance.limits["spot" if market == "spot" else "futures"]
+    limits.rules = (*(rule for rule in limits.rules if rule.kind != "ORDERS"), TIGHT)
+
+
+def _asked(binance: Simulator, market: str) -> tuple[int, int]:
+    """(orders asked for, bans)."""
+    limits = binance.limits["spot" if market == "spot" else "futures"]
+    gate = binance.gate if market == "spot" else binance.futures.gate
+    return gate.counts["order.place"], sum(each.bans for each in limits._addresses.values())
+
+
+@pytest.mark.parametrize("make", [SpotHarness, UsdmHarness])
+def test_a_burst_at_the_order_limit(make: type[BinanceHarness]) -> None:
+    """Three times as many orders at once as an interval allows: each is at Binance once, and Binance refused none."""
 
     async def scene(trading: Trading) -> None:
+        await trading.harness._ask(lambda binance: _tighten(binance, make.market))
         async with trading.kernel() as kernel:
-            for number in range(ORDERS):
-                await kernel.place_order(resting(trading.harness), f"i{number}")
+            names = [f"order-{number}" for number in range(ORDERS)]
+            for name in names:
+                await kernel.place_order(resting(trading.harness), name)
+            for name in names:
+                await trading.reaches(kernel, name, IntentStatus.WORKING)
+            live = await trading.live()
+            assert len(live) == len(await trading.orders()) == ORDERS
+            for name in names:
+                await kernel.cancel_order(name)
+            for name in names:
+                await trading.reaches(kernel, name, *ENDED)
+        assert await trading.live() == []
+        assert len(await trading.orders()) == ORDERS
+        assert await trading.harness._ask(lambda binance: _asked(binance, make.market)) == (ORDERS, 0)
 
-            async def all_there() -> bool:
-                states = [await kernel.get_order_state(f"i{number}") for number in range(ORDERS)]
-                return all(state.status is IntentStatus.WORKING for state in states)
-
-            await trading.until(all_there, 45)
-        assert len(await trading.live()) == len(await trading.orders()) == ORDERS
-        counts = await trading.harness._ask(lambda binance: dict(binance.gate.counts))
-        assert sum(number for name, number in counts.items() if name in CHANGES) == ORDERS
-        bans = await trading.harness._ask(
-            lambda binance: [each.bans for each in binance.limits["spot"]._addresses.values()]
-        )
-        assert set(bans) == {0}
-
-    on(Limited, scene)
+    on(make, scene)

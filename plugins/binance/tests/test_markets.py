@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from exchange_kernel.errors import Unavailable
 from exchange_kernel_binance.filters import Asked, IcebergParts, LotSize, PriceFilter, Unread, rule_of
 from exchange_kernel_binance.markets import SymbolRules, cut, in_slices, rules_of_symbol
 from exchange_kernel_binance.simulator import Simulator
@@ -251,3 +252,10 @@ def test_others_go_on_between_slices() -> None:
 
     asyncio.run(play())
     assert len(turns) >= 100
+
+
+def test_a_symbol_that_is_not_whole() -> None:
+    """An entry without its filters makes the read fail, as one that may be repeated."""
+    info = cut(b'{"symbols": [{"symbol": "A"}]}')
+    with pytest.raises(Unavailable, match="not whole"):
+        asyncio.run(in_slices(info, rules_of_symbol))

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
+from exchange_kernel.errors import Unavailable
+from exchange_kernel.schema import MarketCapabilities
 from exchange_kernel.value import Value
 from exchange_kernel_binance.filters import Asked, Rule, rule_of
 
@@ -72,11 +75,24 @@ def rules_of_symbol(raw: msgspec.Raw) -> SymbolRules:
     return SymbolRules(symbol.symbol, symbol.status, tuple(rule_of(each) for each in symbol.filters))
 
 
+@cache
+def offering(native: tuple[str, ...], partial: tuple[tuple[str, str], ...]) -> MarketCapabilities:
+    """What a symbol offers: one object for all that offer the same. There are thousands of symbols and a handful of
+    offers; an object each would bring the garbage collector to look through everything while they are read."""
+    return MarketCapabilities.of(native, dict(partial))
+
+
 async def in_slices(info: ExchangeInfo, read: Callable[[msgspec.Raw], T | None], size: int = SLICE) -> list[T]:
-    """What ``read`` makes of each symbol, without the Nones; others may go on after every ``size`` of them."""
+    """What ``read`` makes of each symbol, without the Nones; others may go on after every ``size`` of them.
+
+    Raises Unavailable where a symbol is not whole.
+    """
     found: list[T] = []
     for number, raw in enumerate(info.symbols, 1):
-        made = read(raw)
+        try:
+            made = read(raw)
+        except (ValueError, KeyError):
+            raise Unavailable("exchangeInfo: a symbol is not whole") from None
         if made is not None:
             found.append(made)
         if number % size == 0:

@@ -19,6 +19,7 @@ from exchange_kernel.schema import (
     TickSpacing,
 )
 from exchange_kernel.value import Value
+from exchange_kernel_binance.markets import offering
 
 COMMON = (
     "limit",
@@ -160,4 +161,4 @@ def _capabilities(listed: Listed) -> MarketCapabilities:
     if kinds:
         native += [*kinds, "source_last"]
         native += ["trigger_limit"] if all(f"{name.upper()}_LIMIT" in types for name in kinds) else []
-    return MarketCapabilities.of(native, PARTLY)
+    return offering(tuple(native), tuple(PARTLY.items()))

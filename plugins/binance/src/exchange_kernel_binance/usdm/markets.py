@@ -13,12 +13,12 @@ import msgspec
 from exchange_kernel.schema import (
     AmountConstraints,
     AssetType,
-    MarketCapabilities,
     PriceConstraints,
     SymbolMetadata,
     TickSpacing,
 )
 from exchange_kernel.value import Value
+from exchange_kernel_binance.markets import offering
 
 NATIVE = (
     "market",
@@ -116,7 +116,7 @@ def contract_of(listed: Listed, hedge: bool) -> Contract:
             min_price=_some(price.minPrice),
             max_price=_some(price.maxPrice),
         ),
-        capabilities=MarketCapabilities.of(native, PARTLY),
+        capabilities=offering(native, tuple(PARTLY.items())),
         active=listed.status == "TRADING",
         venue_symbol=listed.symbol,
     )

@@ -99,7 +99,7 @@ def test_plugins_are_installed_and_removed(tmp_path: Path, installer: str) -> No
     assert "install exchange-kernel-acme==1.0\n" in done.stdout
     assert "exchange-kernel==0.1.0 stays as it is" in done.stdout
     assert "ok    venue acme" in done.stdout
-    assert machine.plugins() == {"acme": "1.0 ok", "paper": "0.1.0 ok", "uniswap": "0.1.0 ok"}
+    assert machine.plugins() == {"acme": "1.0 ok", "binance": "0.1.0 ok", "paper": "0.1.0 ok", "uniswap": "0.1.0 ok"}
 
     done = machine.exk("install", str(newer), "-y")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -108,7 +108,7 @@ def test_plugins_are_installed_and_removed(tmp_path: Path, installer: str) -> No
 
     done = machine.exk("uninstall", "acme", "-y")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert machine.plugins() == {"paper": "0.1.0 ok", "uniswap": "0.1.0 ok"}
+    assert machine.plugins() == {"binance": "0.1.0 ok", "paper": "0.1.0 ok", "uniswap": "0.1.0 ok"}
     assert {file.name for file in machine.site.iterdir()} - {"__pycache__"} == before - {"__pycache__"}
 
 
@@ -125,7 +125,7 @@ def no_core_is_moved(machine: Machine) -> None:
 
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("nothing was installed")
-    assert machine.plugins() == {"paper": "0.1.0 ok", "uniswap": "0.1.0 ok"}
+    assert machine.plugins() == {"binance": "0.1.0 ok", "paper": "0.1.0 ok", "uniswap": "0.1.0 ok"}
     assert (machine.site / "exchange_kernel-0.1.0.dist-info").exists()
 
 

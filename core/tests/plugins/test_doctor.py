@@ -178,6 +178,6 @@ def test_a_name_that_is_not_installed_is_refused(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert (
-        "plugin 'nothing': is not installed; there are exchange-kernel-paper, exchange-kernel-uniswap, paper, uniswap"
-        in done.stderr
+        "plugin 'nothing': is not installed; there are binance, exchange-kernel-binance, exchange-kernel-paper, "
+        "exchange-kernel-uniswap, paper, uniswap" in done.stderr
     )

@@ -39,8 +39,8 @@ def test_the_others_go_on(crowd: dict[str, dict[str, Any]]) -> None:
     """Among all that is broken, what is in order works."""
     sound = {name: row["venues"] for name, row in crowd.items() if row["status"] == "ok"}
 
-    assert sound == {"good": ["good"], "paper": ["paper"], "uniswap": ["uniswap"]}
-    assert len(crowd) == len(SOURCES) + 3
+    assert sound == {"binance": ["binance"], "good": ["good"], "paper": ["paper"], "uniswap": ["uniswap"]}
+    assert len(crowd) == len(SOURCES) + 4
 
 
 def test_the_installed_paper_venue_is_found() -> None:
@@ -108,7 +108,7 @@ def test_rivals_for_a_venue_are_all_refused(tmp_path: Path) -> None:
     publish(tmp_path, "thief", venues("paper"))
     rows = loaded(tmp_path)
 
-    assert {name: row["status"] for name, row in rows.items() if name != "uniswap"} == dict.fromkeys(
+    assert {name: row["status"] for name, row in rows.items() if name not in ("binance", "uniswap")} == dict.fromkeys(
         ("rival_a", "rival_b", "thief", "paper"), "rival"
     )
     assert "venue shared is claimed by exchange-kernel-rival_b (rival_b) too" in rows["rival_a"]["error"]
@@ -170,9 +170,8 @@ def test_only_what_is_allowed_is_imported(tmp_path: Path) -> None:
     done = exk(tmp_path, "plugins", "list", "-o", "json")
     rows = {row["name"]: row for row in json.loads(done.stdout)}
 
-    assert {name: row["status"] for name, row in rows.items()} == dict.fromkeys(("stranger", "uniswap"), "blocked") | {
-        "paper": "ok"
-    }
+    blocked = dict.fromkeys(("binance", "stranger", "uniswap"), "blocked")
+    assert {name: row["status"] for name, row in rows.items()} == {**blocked, "paper": "ok"}
     assert rows["stranger"]["error"] == "not in plugins.allow: add exchange-kernel-stranger to it"
     assert not (tmp_path / "imported").exists()
 
@@ -190,7 +189,8 @@ def test_the_environment_names_the_plugins_to_look_at(tmp_path: Path, value: str
     publish(tmp_path, "other", venues("other"))
     rows = loaded(tmp_path, EXK_PLUGINS=value)
 
-    assert {name: row["status"] for name, row in rows.items()} == {**expected, "uniswap": "blocked"}
+    found = {name: row["status"] for name, row in rows.items()}
+    assert found == {**expected, "binance": "blocked", "uniswap": "blocked"}
 
 
 def test_strictness_raises_at_the_first_trouble(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_an_unknown_venue_says_what_is_installed() -> None:
     """A misspelt venue gets a guess; one that is not installed, the name of a plugin to install."""
     with pytest.raises(ConfigError, match="venue 'papr': no plugin offers it; did you mean paper"):
         load().venue("papr")
-    with pytest.raises(ConfigError, match="venues installed: paper, uniswap; install the plugin, for example"):
+    with pytest.raises(ConfigError, match="venues installed: binance, paper, uniswap; install the plugin, for example"):
         load().venue("xyz")
 
 
@@ -317,6 +317,7 @@ def test_a_venue_without_a_harness_says_how_to_add_one() -> None:
 def test_scanning_names_every_installed_plugin() -> None:
     """Also what is found without loading is one row per entry point."""
     assert [(plugin.name, plugin.status) for plugin in scan().found] == [
+        ("binance", Status.FOUND),
         ("paper", Status.FOUND),
         ("uniswap", Status.FOUND),
     ]

@@ -13,7 +13,7 @@ import pytest
 
 from exchange_kernel.clock import SystemClock
 from exchange_kernel.errors import RateLimited
-from exchange_kernel_binance.limits import Limits, counts_in, counts_of, retry_at, rules_of
+from exchange_kernel_binance.limits import Limits, address_budget, counts_in, counts_of, retry_at, rules_of
 from exchange_kernel_binance.simulator import Fault, Simulator
 from exchange_kernel_binance.weights import path_of, weight_of
 from exchange_kernel_ccxt.budget import Budget, Rule
@@ -247,3 +247,40 @@ def test_the_clock_is_measured() -> None:
                 assert abs(trader.time.offset - skew) <= trader.time.error < 1_000
 
     on_stage(scene)
+
+
+def test_accounts_of_one_process_share_its_address() -> None:
+    """Two accounts on one address use one budget of weight; each has orders of its own; an unsent one frees both."""
+
+    async def play() -> None:
+        def made() -> Limits:
+            shared = address_budget("https://api.example", lambda: Budget((), CLOCK, reserve=Fraction(0)))
+            return Limits(shared, CLOCK, Budget((), CLOCK))
+
+        day = {"interval": "DAY", "intervalNum": 1}
+        alice, bob = made(), made()
+        for each in (alice, bob):
+            weight = {"rateLimitType": "REQUEST_WEIGHT", "limit": 5, **day}
+            each.configure([weight, {"rateLimitType": "ORDERS", "limit": 2, **day}])
+        assert alice.budget is bob.budget
+        order = ("POST", "/api/v3/order", dict[str, str]())
+        first = alice.take(*order)
+        alice.take(*order)
+        with pytest.raises(RateLimited) as caught:
+            alice.take(*order)
+        assert caught.value.scope == "account"
+        assert alice.budget.used("weight", "1D") == 2  # what was refused for its orders weighs nothing
+        bob.take(*order)
+        bob.take(*order)
+        alice.take("GET", "/api/v3/time", {})
+        with pytest.raises(RateLimited) as caught:
+            bob.take("DELETE", "/api/v3/order", {})
+        assert caught.value.scope == "ip"
+        alice.budget.never_sent(first)
+        alice.take(*order)
+        alice.answered(first, 429, {"Retry-After": "9"}, -1015)
+        assert alice.budget.closed_until == 0
+        del alice, bob, first, each, caught
+        assert address_budget("https://api.example", lambda: Budget((), CLOCK)).rules == ()
+
+    asyncio.run(play())

@@ -9,9 +9,10 @@ from decimal import Decimal
 import pytest
 
 from exchange_kernel.models import IntentStatus
-from exchange_kernel.schema import Side, StandardOrder
+from exchange_kernel.schema import ConditionalOrderMode, ConditionalTrigger, Side, StandardOrder, TriggerKind
 from exchange_kernel.testing.conformance import Fault
 from exchange_kernel_binance.conformance import BinanceHarness, SpotHarness, UsdmHarness
+from exchange_kernel_binance.simulator import Simulator
 from plugins.binance.tests.trading import ENDED, Trading, crossing, executed, on, resting
 
 FILLED, CANCELED, WORKING = IntentStatus.FILLED, IntentStatus.CANCELED, IntentStatus.WORKING
@@ -215,5 +216,51 @@ def test_a_fill_between_the_decision_and_the_cancel_is_not_ordered_again() -> No
             assert state.filled_base == D("0.01")
         assert executed(await trading.orders()) == D("0.01")
         assert len(await trading.live()) == 1
+
+    on(SpotHarness, scene)
+
+
+@pytest.mark.parametrize("limit", [None, "44900"])
+def test_a_stop_on_spot_waits_at_binance_and_trades_once(limit: str | None) -> None:
+    """It rests without working while the kernel is down; once the price is there it trades, and its fill is booked."""
+
+    async def scene(trading: Trading) -> None:
+        harness = trading.harness
+        stop = ConditionalTrigger(TriggerKind.STOP_LOSS, trigger_price="45000")
+        order = StandardOrder(
+            harness.symbol,
+            Side.SELL,
+            "0.03",
+            limit_price=limit,
+            conditional_trigger=stop,
+            conditional_mode=ConditionalOrderMode.STANDALONE,
+        )
+        async with trading.kernel() as kernel:
+            await kernel.place_order(order, "a")
+            await trading.reaches(kernel, "a", WORKING)
+            assert [each.live for each in await trading.orders()] == [True]
+
+        def fall(binance: Simulator) -> None:
+            binance.act(
+                "order.place",
+                "crowd",
+                {
+                    "symbol": "BTCUSDT",
+                    "side": "BUY",
+                    "type": "LIMIT",
+                    "timeInForce": "GTC",
+                    "quantity": "1",
+                    "price": "44950",
+                },
+            )
+            binance.trade_at("BTCUSDT", D(44_990), D("0.01"))
+
+        await harness._ask(harness._withdraw)
+        await harness._ask(fall)
+        async with trading.kernel() as kernel:
+            state = await trading.reaches(kernel, "a", *ENDED)
+        assert (state.status, state.filled_base) == (FILLED, D("0.03"))
+        assert executed(await trading.orders()) == D("0.03")
+        assert len(await trading.orders()) == 1
 
     on(SpotHarness, scene)

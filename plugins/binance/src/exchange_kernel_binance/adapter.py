@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from exchange_kernel.errors import NotRunning, NotSent, Unavailable
 from exchange_kernel.schema import SymbolMetadata
@@ -36,6 +37,7 @@ from exchange_kernel_binance.verdicts import SPOT, USDM
 from exchange_kernel_ccxt.stream_link import Patience
 from exchange_kernel_ccxt.verdicts import Table
 
+T = TypeVar("T")
 _AHEAD_MS = 1_000
 """A request may be dated so far ahead of Binance's clock (rest-api.md, Timing security)."""
 
@@ -86,9 +88,9 @@ class BinanceAdapter:
         await session.mark()
         await session.mark()  # a second measurement, now that the connection stands
         dialect = ROOMS[config.market].dialect(session)
-        number = await dialect.login()
+        number = await _whole(dialect.login())
         session.identity = f"binance:{config.place}:{config.market}:{number}"
-        await dialect.load()
+        await _whole(dialect.load())
         self._now = _Open(session, dialect, Follower(dialect, lambda: self._stream(config, session), session.venue_ms))
         return Opened(
             identity=session.identity,
@@ -109,7 +111,7 @@ class BinanceAdapter:
             await session.close()
 
     async def markets(self) -> Sequence[SymbolMetadata]:
-        return await self._reads().dialect.load()
+        return await _whole(self._reads().dialect.load())
 
     def check(self, spec: Spec, was: Spec | None = None) -> Preview:
         if self._now is None:
@@ -131,13 +133,13 @@ class BinanceAdapter:
         return await self._now.dialect.submit(ticket)
 
     async def lookup(self, ref: Ref) -> Lookup:
-        return await self._reads().dialect.lookup(ref)
+        return await _whole(self._reads().dialect.lookup(ref))
 
     async def open_orders(self, page: str | None) -> Snapshot:
-        return await self._reads().dialect.open_orders(page)
+        return await _whole(self._reads().dialect.open_orders(page))
 
     async def account(self) -> AccountSnapshot:
-        return await self._reads().dialect.account()
+        return await _whole(self._reads().dialect.account())
 
     def events(self, cursor: str | None) -> AsyncIterator[VenueEvent]:
         return self._reads().follower.events()
@@ -157,3 +159,11 @@ class BinanceAdapter:
         if self._now is None:
             raise Unavailable(CLOSED)
         return self._now
+
+
+async def _whole(reading: Awaitable[T]) -> T:
+    """What is read; an answer with numbers or words that cannot be is none."""
+    try:
+        return await reading
+    except (ArithmeticError, KeyError, ValueError) as error:
+        raise Unavailable(f"an answer is not as documented: {type(error).__name__}") from None

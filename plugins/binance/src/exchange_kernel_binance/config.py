@@ -50,8 +50,8 @@ class BinanceConfig:
     server. ``symbols``: only these are listed (BTC/USDT); empty: all. ``recv_window_ms``: how long Binance may take a
     request after its timestamp. ``slack_ms``: the longest it may then work on it (its own timeout is 10 s).
     ``read_lag_ms``: how far its reads may trail. ``retention_ms``: how long unfilled orders can be looked up; 0: as
-    documented. ``silence_ms``: without a sign of life for so long a stream counts as broken. ``may_withdraw``: take a
-    key that may withdraw.
+    documented. ``silence_ms``: without a sign of life for so long a stream counts as broken. ``share_percent``:
+    this process's part of what its address may ask, where several processes share one.
     """
 
     market: str = "spot"
@@ -67,7 +67,7 @@ class BinanceConfig:
     timeout_ms: int = 10_000
     retention_ms: int = 0
     silence_ms: int = 60_000
-    may_withdraw: bool = False
+    share_percent: int = 100
 
     @classmethod
     def of(cls, ctx: Context) -> BinanceConfig:
@@ -122,8 +122,8 @@ class BinanceConfig:
                 raise ConfigError(key, value, "must be an int of at least 0, in milliseconds")
         if not 0 < self.recv_window_ms <= 60_000:
             raise ConfigError("recv_window_ms", self.recv_window_ms, "must lie between 1 and 60000")
-        if type(self.may_withdraw) is not bool:
-            raise ConfigError("may_withdraw", self.may_withdraw, "must be true or false")
+        if type(self.share_percent) is not int or not 0 < self.share_percent <= 100:
+            raise ConfigError("share_percent", self.share_percent, "must be an int from 1 to 100")
         for key in ("resolve", "ca_file", "confirm_live"):
             value = getattr(self, key)
             if not isinstance(value, str) or not (value.isprintable() or not value):

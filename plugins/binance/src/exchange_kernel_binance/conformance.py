@@ -14,6 +14,7 @@ from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
 from exchange_kernel.testing.faults import Direction, FaultProxy
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
 from exchange_kernel_binance.adapter import BinanceAdapter
+from exchange_kernel_binance.limits import reopen_all
 from exchange_kernel_binance.names import order_id
 from exchange_kernel_binance.simulator import Fault as Trouble
 from exchange_kernel_binance.simulator import Simulator, SimulatorConfig, standard_config
@@ -32,6 +33,7 @@ ENOUGH = 1_000_000
 """Requests a minute: the kit asks more often than Binance answers."""
 APIS = {"spot": "/api", "usdm": "/fapi"}
 _TOO_MANY = b'{"code":-1003,"msg":"Too much request weight used."}'
+_TOO_MANY_ORDERS = b'{"code":-1015,"msg":"Too many new orders."}'
 _SERVER = b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Execution status unknown."}'
 _FAULTS = frozenset(Fault) - {Fault.NODE_REFUSES}
 
@@ -82,11 +84,15 @@ class BinanceHarness(Harness):
             AccountConfig(name, KEYS[name], SECRETS[name], balances=dict(money), futures=Decimal(5_000_000))
             for name in ("main", "second")
         ]
+        for contract in config.futures:
+            contract.max_qty = Decimal(100_000)
         return config
 
     def _ready(self, binance: Simulator) -> None:
         for limits in binance.limits.values():
             limits.rules = tuple(replace(rule, limit=ENOUGH) for rule in limits.rules)
+        for account in ("main", "second"):  # an order may cost no more than there is
+            binance.futures.exchange.set_leverage(account, "BTCUSDT", 1)
         self._quote(binance, Decimal(100))
 
     async def stop(self) -> None:
@@ -175,6 +181,7 @@ class BinanceHarness(Harness):
 
         await self._aside.ask(self._aside.proxy.clear)
         await self._ask(calm)
+        reopen_all()
 
     async def restart(self) -> None:
         def drop(binance: Simulator) -> None:
@@ -403,7 +410,7 @@ def _arm(proxy: FaultProxy, api: str, fault: Fault, times: int, ms: int, after: 
         case Fault.GARBLED:
             proxy.garble(_half, **changes)
         case Fault.RATE_LIMIT:
-            proxy.status(429, headers=wait, body=_TOO_MANY, **changes)
+            proxy.status(429, headers=wait, body=_TOO_MANY_ORDERS, **changes)
         case Fault.BANNED:
             proxy.status(418, headers=wait, body=_TOO_MANY, **how)
         case Fault.SLOW:

@@ -6,13 +6,16 @@ and each request), Margin Trading (IP weights of /sapi).
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from exchange_kernel.clock import Clock
+from exchange_kernel.errors import RateLimited
 from exchange_kernel.venue import Ms
-from exchange_kernel_binance.weights import weight_of
+from exchange_kernel_binance.weights import is_urgent, weight_of
 from exchange_kernel_ccxt.budget import Booking, Budget, Cost, Rule
 
 _LENGTHS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
@@ -62,24 +65,45 @@ def retry_at(status: int, headers: Mapping[str, str], now: Ms) -> Ms:
     return now + (_BANNED_MS if status == 418 else _PAUSE_MS)
 
 
-class Limits:
-    """The limits of one service (``/api``, ``/sapi``, ``/fapi``: each counts for itself), for one account."""
+_ALL: WeakSet[Limits] = WeakSet()
 
-    def __init__(self, budget: Budget, clock: Clock) -> None:
-        self.budget, self._clock = budget, clock
+
+class Limits:
+    """The limits of one service (``/api``, ``/sapi``, ``/fapi``: each counts for itself), for one account.
+
+    ``budget``: of the address, which all accounts of a process share (:func:`address_budget`). ``orders``: of this
+    account; None where ``budget`` serves one account alone.
+    """
+
+    def __init__(self, budget: Budget, clock: Clock, orders: Budget | None = None) -> None:
+        self.budget, self.orders, self._clock = budget, orders, clock
+        _ALL.add(self)
 
     def configure(self, rate_limits: Iterable[Mapping[str, Any]]) -> None:
         """From exchangeInfo; before that nothing is counted, and only refusals are obeyed."""
-        self.budget.configure(rules_of(rate_limits))
+        rules = rules_of(rate_limits)
+        if self.orders is None:
+            self.budget.configure(rules)
+            return
+        self.budget.configure(rule for rule in rules if rule.scope == "ip")
+        self.orders.configure(rule for rule in rules if rule.scope != "ip")
 
     def cost(self, method: str, path: str, fields: Mapping[str, str], *, urgent: bool = False) -> Cost:
-        """What a request uses; ``path`` as in ``/api/v3/order``. Every cancel is urgent."""
+        """What a request uses; ``path`` as in ``/api/v3/order``. Cancels and questions for an order are urgent."""
         weight, orders = weight_of(method, path, fields)
-        return Cost(weight, orders, urgent or method == "DELETE")
+        return Cost(weight, orders, urgent or is_urgent(method, path))
 
     def take(self, method: str, path: str, fields: Mapping[str, str], *, urgent: bool = False) -> Booking:
         """Book a request that leaves now. Raises RateLimited: it must not."""
-        return self.budget.take(self.cost(method, path, fields, urgent=urgent))
+        cost = self.cost(method, path, fields, urgent=urgent)
+        booking = self.budget.take(cost)
+        if self.orders is not None:
+            try:
+                booking.beside.append((self.orders, self.orders.take(cost)))
+            except RateLimited:
+                self.budget.never_sent(booking)
+                raise
+        return booking
 
     def answered(self, booking: Booking, status: int, headers: Mapping[str, str], code: int | None = None) -> None:
         """Learn from an answer: what is used, and whether Binance refused it for the rate."""
@@ -88,4 +112,28 @@ class Limits:
             return
         until = retry_at(status, headers, self._clock.now_ms())
         scope = "account" if code == TOO_MANY_ORDERS and status == 429 else "ip"
-        self.budget.refused(until, scope, banned=status == 418)
+        budget = self.orders if self.orders is not None and scope == "account" else self.budget
+        budget.refused(until, scope, banned=status == 418)
+
+
+_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[str, Budget]] = WeakKeyDictionary()
+
+
+def address_budget(service: str, make: Callable[[], Budget]) -> Budget:
+    """The one budget that all sessions of this process at this service (its origin) share; ``make`` for the first.
+
+    It lives as long as a session holds it.
+    """
+    known = _of_loops.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    budget = known.get(service)
+    if budget is None:
+        budget = known[service] = make()
+    return budget
+
+
+def reopen_all() -> None:
+    """Forget every refusal: for a bench whose exchange has withdrawn them, which the real one never does."""
+    for limits in tuple(_ALL):
+        limits.budget.reopen()
+        if limits.orders is not None:
+            limits.orders.reopen()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import sys
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import msgspec
@@ -14,7 +15,9 @@ import msgspec
 from exchange_kernel.errors import NotSent, OutcomeUnknown, RateLimited, Unavailable, VenueError
 from exchange_kernel.venue import Context, Fence, Key, Money, Ms, Prep, Ticket, TimeEnd, VenueId, Watermark
 from exchange_kernel_binance.config import BinanceConfig, secrets_of
+from exchange_kernel_binance.limits import TOO_MANY_ORDERS, Limits, address_budget, retry_at
 from exchange_kernel_binance.verdicts import READS
+from exchange_kernel_ccxt.budget import Budget
 from exchange_kernel_ccxt.requests import Plan, Request, Signer, load, redirected
 from exchange_kernel_ccxt.venue_clock import VenueClock
 from exchange_kernel_ccxt.verdicts import Row, Table
@@ -23,10 +26,6 @@ from exchange_kernel_ccxt.wire import Answer, NeverSent, NoAnswer, Wire
 CODEC = "binance/1"
 """Which plugin and which format of ``body`` made a ticket. Old ones are read for ever: tickets outlive upgrades."""
 CLOSED = "the adapter is not open"
-_PAUSE_MS = 1_000
-"""How long to wait after a refusal for the rate that does not say it."""
-_BANNED_MS = 120_000
-"""The shortest ban (rest-api.md, IP limits)."""
 _BEHIND = -1021
 
 T = TypeVar("T")
@@ -75,11 +74,18 @@ class Session:
     ) -> None:
         self.ctx, self.config, self.clock = ctx, config, ContextClock(ctx)
         self.time = VenueClock(self.clock, self._ask_time)
+        # All sessions of this process come from one address.
+        service = f"{config.addresses[config.market]} {config.resolve}"
+        self.limits = Limits(address_budget(service, self._budget), self.clock, self._budget())
         self.identity = ""
         self._table, self._clock_at, self._absent = table, clock_at, absent
         self._wire = Wire(config.timeout_ms / 1000, config.route)
         self._signer: Signer
         self.is_open = False
+
+    def _budget(self) -> Budget:
+        time, share = self.time, Fraction(self.config.share_percent, 100)
+        return Budget((), self.clock, share=share, offset=lambda: time.offset, error=lambda: time.error)
 
     async def open(self, origins: Mapping[str, str]) -> None:
         """Make the signer. ``origins``: what takes the place of a host in ccxt's table of addresses."""
@@ -141,9 +147,25 @@ class Session:
     async def _ask(self, what: tuple[str, str, str], fields: Fields, signed: bool) -> Answer:
         plan = Plan(*what, self._stamped(fields, self.ctx.clock()) if signed else fields)
         try:
-            return await self._wire.send(self._signer.sign(plan))
+            return await self._exchange(self._signer.sign(plan))
         except (NeverSent, NoAnswer) as error:
             raise Unavailable(str(error)) from None
+
+    async def _exchange(self, request: Request) -> Answer:
+        """One request and its answer, counted. Raises RateLimited before it leaves, NeverSent, NoAnswer."""
+        fields = dict(parse_qsl(request.query))
+        booking = self.limits.take(request.method, urlsplit(request.url).path, fields)
+        try:
+            answer = await self._wire.send(request)
+        except NeverSent:
+            self.limits.budget.never_sent(booking)
+            raise
+        except BaseException:
+            self.limits.budget.unanswered(booking)
+            raise
+        refusal = _refusal(answer) if answer.status in (418, 429) else None
+        self.limits.answered(booking, answer.status, answer.headers, refusal and refusal[1])
+        return answer
 
     def _judge_read(self, path: str, answer: Answer, refusal: _Refusal) -> None:
         status, code, text = refusal
@@ -203,7 +225,7 @@ class Session:
         if self.ctx.clock() > ticket.send_before:
             raise NotSent(f"too old: it was to be sent before {ticket.send_before} ms")
         try:
-            answer = await self._wire.send(request)
+            answer = await self._exchange(request)
         except NeverSent as error:
             raise NotSent(str(error)) from None
         except NoAnswer as error:
@@ -231,12 +253,8 @@ class Session:
     def _raise(self, row: Row, answer: Answer, refusal: _Refusal) -> None:
         status, code, text = refusal
         if row.meaning == "rate":
-            banned = status == 418
-            wait = _retry_after(answer.headers)
-            if wait is None:
-                wait = _BANNED_MS if banned else _PAUSE_MS
-            scope = "account" if code == -1015 else "ip"
-            raise RateLimited(self.ctx.clock() + wait, scope, banned=banned)
+            until = retry_at(status, answer.headers, self.ctx.clock())
+            raise RateLimited(until, "account" if code == TOO_MANY_ORDERS else "ip", banned=status == 418)
         if code == _BEHIND:
             self.time.refute()
         assert isinstance(row.meaning, type)
@@ -252,15 +270,6 @@ def _refusal(answer: Answer) -> _Refusal | None:
     except ValueError:
         return answer.status, None, f"HTTP {answer.status} without a code"
     return answer.status, said.code, said.msg
-
-
-def _retry_after(headers: Mapping[str, str]) -> Ms | None:
-    """Retry-After in ms: whole seconds."""
-    text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
-    try:
-        return math.ceil(float(text) * 1000)
-    except ValueError:
-        return None
 
 
 def decoder(kind: type[T]) -> Callable[[bytes], T]:

@@ -132,6 +132,14 @@ _WEIGHTS: Mapping[tuple[str, str], tuple[_Weight, int]] = {
 }
 
 
+_LOOKUPS = frozenset({"order", "openOrder", "algoOrder", "orderList", "time"})
+
+
+def is_urgent(method: str, path: str) -> bool:
+    """Is it a cancel, or what is asked to learn what became of an order?"""
+    return method == "DELETE" or (method == "GET" and path.rpartition("/")[2] in _LOOKUPS)
+
+
 def weight_of(method: str, path: str, fields: Fields) -> tuple[int, int]:
     """(weight, orders) of a request; ``path`` as in ``/api/v3/order``."""
     weight, orders = _WEIGHTS.get((method, path), (UNKNOWN, 0))

@@ -75,6 +75,8 @@ class Booking:
     # By rule name: number of the window it was booked in, and the venue's count by then.
     windows: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     ended: bool = False
+    # Of the same request in other budgets; ended with this one.
+    beside: list[tuple[Budget, Booking]] = field(default_factory=list)
 
 
 class Budget:
@@ -170,6 +172,8 @@ class Budget:
 
     def answered(self, booking: Booking, counts: Mapping[tuple[str, str], int]) -> None:
         """The venue answered; ``counts``: what it says is used, by (counts, name) of the rules."""
+        for budget, other in booking.beside:
+            budget.answered(other, counts)
         for key, window in self._end(booking):
             amount = booking.cost.of(window.rule)
             number, seen_then = booking.windows.get(key, (-1, 0))
@@ -185,11 +189,15 @@ class Budget:
 
     def unanswered(self, booking: Booking) -> None:
         """No answer came: it counts as used."""
+        for budget, other in booking.beside:
+            budget.unanswered(other)
         for _, window in self._end(booking):
             window.seen += booking.cost.of(window.rule)
 
     def never_sent(self, booking: Booking) -> None:
         """It did not leave: what it had booked is free again."""
+        for budget, other in booking.beside:
+            budget.never_sent(other)
         for _, window in self._end(booking):
             window.own = max(0, window.own - booking.cost.of(window.rule))
 
@@ -200,6 +208,10 @@ class Budget:
             self._closed[scope] = (retry_at, banned)
         elif banned and not was_banned:
             self._closed[scope] = (until, True)
+
+    def reopen(self) -> None:
+        """The venue has withdrawn its refusals."""
+        self._closed.clear()
 
     @property
     def closed_until(self) -> Ms:

@@ -9,9 +9,9 @@ from exchange_kernel.orders import round_down
 from exchange_kernel.schema import AmountType, Side, Support, TimeInForce, TrailUnit, TriggerKind, canonical
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.value import revised
-from exchange_kernel.venue import Money, Preview, Spec
+from exchange_kernel.venue import Money, Preview, Spec, Trigger
 from exchange_kernel_binance.spot.markets import SpotMarket
-from exchange_kernel_ccxt.exactly import check_bounds, check_numbers, rounded
+from exchange_kernel_ccxt.exactly import check_bounds, check_numbers, price_on_grid, rounded
 
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 _NEVER_RESTS = "a market order never rests: what does not trade at once expires"
@@ -29,7 +29,7 @@ def preview(spec: Spec, market: SpotMarket) -> Preview:
     _check_market_lot(sent, market)
     _check_iceberg(sent, market)
     warnings: tuple[str, ...] = ()
-    if sent.limit is None:
+    if sent.limit is None and sent.trigger is None:
         warnings = (_NEVER_RESTS,) if sent.tif not in _IMMEDIATE else ()
         warnings += (_GUARDED,) if sent.guard is not None else ()
     return Preview(sent, _uses(sent, market), _outlay(sent, market), warnings)
@@ -38,6 +38,8 @@ def preview(spec: Spec, market: SpotMarket) -> Preview:
 def amendment(spec: Spec, was: Spec, market: SpotMarket) -> Preview:
     """Exactly what would be sent to turn ``was`` into ``spec``: Binance only takes less of the same."""
     after = preview(spec, market)
+    if after.spec.trigger is not None:
+        raise Unsupported("amend_down", "an order that waits for a price is cancelled and placed again")
     if after.spec.limit is None or was.limit is None:
         raise Unsupported("amend_price", "a market order is over before it could be amended")
     if after.spec.limit != was.limit or revised(after.spec, amount=was.amount, limit=was.limit) != revised(
@@ -56,10 +58,7 @@ def amendment(spec: Spec, was: Spec, market: SpotMarket) -> Preview:
 def _refuse(spec: Spec, market: SpotMarket) -> None:
     can = market.meta.capabilities
     if spec.trigger is not None:
-        name = spec.trigger.kind.lower()
-        if spec.trigger.kind is TriggerKind.TRAILING_STOP:
-            name = "trailing_pct" if spec.trigger.offset_in is TrailUnit.PERCENT else "trailing_abs"
-        raise Unsupported(name)
+        _refuse_trigger(spec, spec.trigger, market)
     if spec.tif in (TimeInForce.DAY, TimeInForce.GTD):
         raise Unsupported(spec.tif.lower(), "spot orders rest until they are cancelled")
     if spec.until is not None:
@@ -82,6 +81,26 @@ def _refuse(spec: Spec, market: SpotMarket) -> None:
             raise Unsupported("iceberg")
         if spec.limit is None or spec.tif is not TimeInForce.GTC:
             raise InvalidOrder("display", spec.display, "needs a limit price and tif GTC")
+
+
+def _refuse_trigger(spec: Spec, trigger: Trigger, market: SpotMarket) -> None:
+    can = market.meta.capabilities
+    if trigger.kind is TriggerKind.TRAILING_STOP:
+        raise Unsupported("trailing_pct" if trigger.offset_in is TrailUnit.PERCENT else "trailing_abs")
+    for name in (trigger.kind.lower(), f"source_{trigger.source.lower()}"):
+        if not can.offers(name):
+            raise Unsupported(name)
+    if spec.limit is not None and not can.offers("trigger_limit"):
+        raise Unsupported("trigger_limit")
+    if trigger.price is None:
+        raise InvalidOrder("trigger.price", None, "is required")
+    if price_on_grid("trigger.price", trigger.price, spec.side, market.meta) != trigger.price:
+        raise InvalidOrder("trigger.price", trigger.price, f"is no price of {market.meta.symbol_id}")
+    if spec.post_only or spec.display is not None:
+        raise Unsupported("post_only" if spec.post_only else "iceberg", "not together with a trigger")
+    if spec.limit is None and spec.guard is not None:
+        rule = "what a trigger places at the market has no worst price"
+        raise InvalidOrder("guard", spec.guard, rule, "give it a limit price")
 
 
 def _check_market_lot(sent: Spec, market: SpotMarket) -> None:
@@ -117,6 +136,9 @@ def _uses(spec: Spec, market: SpotMarket) -> dict[str, Support]:
         used.append("post_only")
     if spec.display is not None:
         used.append("iceberg")
+    if spec.trigger is not None:
+        used += [spec.trigger.kind.lower(), f"source_{spec.trigger.source.lower()}"]
+        used += ["trigger_limit"] if spec.limit is not None else []
     return {name: market.meta.capabilities.support(name) for name in used}
 
 

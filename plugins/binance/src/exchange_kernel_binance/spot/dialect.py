@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,16 +30,15 @@ from exchange_kernel.venue import (
     Watermark,
 )
 from exchange_kernel_binance.lookups import Lookups, Sources
+from exchange_kernel_binance.markets import cut, in_slices
 from exchange_kernel_binance.names import client_id
 from exchange_kernel_binance.session import CLOSED, Session, decoder
 from exchange_kernel_binance.spot import checks, orders, reports
-from exchange_kernel_binance.spot.markets import SpotMarket, markets_of, read_info
+from exchange_kernel_binance.spot.markets import SpotMarket, market_in
 
 ABSENT = frozenset({-2013, -2026})
 """-2013 NO_SUCH_ORDER, -2026 ORDER_ARCHIVED (errors.md)."""
 CLOCK = ("public", "time")
-_SLICE = 200
-"""Markets that are read before others may go on."""
 _read_order = decoder(reports.OrderView)
 _read_orders = decoder(list[reports.OrderView])
 _OPEN = ("GET", "private", "openOrders")
@@ -79,15 +77,13 @@ class SpotDialect:
 
     async def load(self) -> Sequence[SymbolMetadata]:
         fields = (("showPermissionSets", "false"),)
-        info = await self._session.read(("GET", "public", "exchangeInfo"), fields, read_info, signed=False)
-        markets: dict[str, SpotMarket] = {}
-        for number, market in enumerate(markets_of(info.symbols, frozenset(self._session.config.symbols))):
-            markets[market.meta.symbol_id] = market
-            if number % _SLICE == _SLICE - 1:
-                await asyncio.sleep(0)
-        self._markets = markets
-        self._names = {market.name: name for name, market in markets.items()}
-        return tuple(market.meta for market in markets.values())
+        info = await self._session.read(("GET", "public", "exchangeInfo"), fields, cut, signed=False)
+        wanted = frozenset(self._session.config.symbols)
+        found = await in_slices(info, lambda raw: market_in(raw, wanted))
+        self._session.limits.configure(info.rate_limits)
+        self._markets = {market.meta.symbol_id: market for market in found}
+        self._names = {market.name: name for name, market in self._markets.items()}
+        return tuple(market.meta for market in found)
 
     def check(self, spec: Spec, was: Spec | None) -> Preview:
         market = self._market(spec.symbol)

@@ -5,7 +5,7 @@ Sources: rest-api.md (Exchange information), filters.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -19,6 +19,7 @@ from exchange_kernel.schema import (
     TickSpacing,
 )
 from exchange_kernel.value import Value
+from exchange_kernel_binance.markets import offering
 
 COMMON = (
     "limit",
@@ -78,12 +79,6 @@ class Listed(msgspec.Struct):
     isSpotTradingAllowed: bool = True
 
 
-class ExchangeInfo(msgspec.Struct):
-    """The answer of exchangeInfo."""
-
-    symbols: list[Listed]
-
-
 class SpotMarket(Value, frozen=True):
     """One market. ``market_max``, ``market_step``: of orders without a price, in base; None: as for others."""
 
@@ -96,7 +91,7 @@ class SpotMarket(Value, frozen=True):
     trailing: tuple[int, int]
 
 
-read_info = msgspec.json.Decoder(ExchangeInfo).decode
+_read = msgspec.json.Decoder(Listed).decode
 
 
 def _some(text: str) -> Decimal | None:
@@ -145,11 +140,12 @@ def market_of(listed: Listed) -> SpotMarket:
     )
 
 
-def markets_of(listed: list[Listed], wanted: frozenset[str]) -> Iterator[SpotMarket]:
-    """The markets that can be traded on spot, of those ``wanted``; all where it is empty."""
-    for each in listed:
-        if each.isSpotTradingAllowed and (not wanted or f"{each.baseAsset}/{each.quoteAsset}" in wanted):
-            yield market_of(each)
+def market_in(raw: msgspec.Raw, wanted: frozenset[str]) -> SpotMarket | None:
+    """The market of one entry, if it can be traded on spot and is ``wanted``; every one is where nothing is named."""
+    listed = _read(raw)
+    if not listed.isSpotTradingAllowed or (wanted and f"{listed.baseAsset}/{listed.quoteAsset}" not in wanted):
+        return None
+    return market_of(listed)
 
 
 def _capabilities(listed: Listed) -> MarketCapabilities:
@@ -161,4 +157,8 @@ def _capabilities(listed: Listed) -> MarketCapabilities:
         native.append("post_only")
     if listed.icebergAllowed:
         native.append("iceberg")
-    return MarketCapabilities.of(native, PARTLY)
+    kinds = [name for name in ("stop_loss", "take_profit") if name.upper() in types]
+    if kinds:
+        native += [*kinds, "source_last"]
+        native += ["trigger_limit"] if all(f"{name.upper()}_LIMIT" in types for name in kinds) else []
+    return offering(tuple(native), tuple(PARTLY.items()))

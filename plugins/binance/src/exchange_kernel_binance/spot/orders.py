@@ -20,11 +20,13 @@ def place(spec: Spec, key: Key, market: SpotMarket) -> Fields:
     """A new order; ``spec`` as previewed."""
     fields = [("symbol", market.name), ("side", spec.side.value), ("type", _type(spec))]
     price = spec.guard if spec.limit is None else spec.limit
-    if fields[-1][1] == "LIMIT":
+    if fields[-1][1].endswith("LIMIT"):
         fields.append(("timeInForce", _life(spec).value))
     fields.append(("quantity", canonical(spec.amount)))
     if price is not None:
         fields.append(("price", canonical(price)))
+    if spec.trigger is not None and spec.trigger.price is not None:
+        fields.append(("stopPrice", canonical(spec.trigger.price)))
     if spec.display is not None:
         fields.append(("icebergQty", canonical(spec.display)))
     return (*fields, ("newClientOrderId", client_id(key)), ("newOrderRespType", "FULL"))
@@ -36,6 +38,8 @@ def _life(spec: Spec) -> TimeInForce:
 
 
 def _type(spec: Spec) -> str:
+    if spec.trigger is not None:
+        return spec.trigger.kind.value + ("" if spec.limit is None else "_LIMIT")
     if spec.limit is None:
         return "MARKET" if spec.guard is None else "LIMIT"
     return "LIMIT_MAKER" if spec.post_only else "LIMIT"

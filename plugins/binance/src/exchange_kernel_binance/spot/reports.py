@@ -68,6 +68,7 @@ class OrderView(msgspec.Struct):
     updateTime: int = 0
     time: int = 0
     isWorking: bool = True
+    workingTime: int = 0
     fills: list[PlacedFill] | None = None
 
 
@@ -129,7 +130,7 @@ def report(
     """An order. ``symbol``: its name with us; ``trades``: all of its trades, where they were asked for."""
     named = order_id(view.symbol, view.orderId)
     own = view.origClientOrderId or view.clientOrderId
-    status = _status(view.status, view.type, view.isWorking)
+    status = _status(view.status, view.type, view.isWorking and view.workingTime != -1)
     at = view.transactTime or view.updateTime or view.time
     filled = Executed(Decimal(view.executedQty), Decimal(view.cummulativeQuoteQty))
     if trades is not None:

@@ -43,6 +43,8 @@ def amendment(spec: Spec, was: Spec, contract: Contract, hedge: bool) -> Preview
         raise Unsupported("amend_price", "a market order is over before it could be amended")
     if revised(after.spec, amount=was.amount, limit=was.limit) != revised(was, guard=None):
         raise Unsupported("amend_price", "only the amount and the limit price of an order can be amended")
+    if after.spec.post_only and after.spec.limit != was.limit:
+        raise Unsupported("amend_price", "Binance ends a post-only order that is moved to where it would trade")
     needed = ["amend_price"] if after.spec.limit != was.limit else []
     if after.spec.amount != was.amount:
         needed.append("amend_up" if after.spec.amount > was.amount else "amend_down")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -33,15 +32,15 @@ from exchange_kernel.venue import (
     Watermark,
 )
 from exchange_kernel_binance.lookups import Lookups, Sources
+from exchange_kernel_binance.markets import cut, in_slices
 from exchange_kernel_binance.names import client_id
 from exchange_kernel_binance.session import CLOSED, Session, decoder
 from exchange_kernel_binance.usdm import checks, orders, reports
-from exchange_kernel_binance.usdm.markets import Contract, contracts_of, read_info
+from exchange_kernel_binance.usdm.markets import Contract, contract_in
 
 ABSENT = frozenset({-2013})
 """-2013 NO_SUCH_ORDER (Error Codes)."""
 CLOCK = ("fapiPublic", "time")
-_SLICE = 200
 _read_order = decoder(reports.OrderView)
 _read_orders = decoder(list[reports.OrderView])
 _read_trades = decoder(list[reports.TradeView])
@@ -85,16 +84,13 @@ class UsdmDialect:
         return bool(self._contracts)
 
     async def load(self) -> Sequence[SymbolMetadata]:
-        info = await self._session.read(("GET", "fapiPublic", "exchangeInfo"), (), read_info, signed=False)
-        contracts: dict[str, Contract] = {}
+        info = await self._session.read(("GET", "fapiPublic", "exchangeInfo"), (), cut, signed=False)
         wanted = frozenset(self._session.config.symbols)
-        for number, contract in enumerate(contracts_of(info.symbols, wanted, self._hedge)):
-            contracts[contract.meta.symbol_id] = contract
-            if number % _SLICE == _SLICE - 1:
-                await asyncio.sleep(0)
-        self._contracts = contracts
-        self._names = {contract.name: name for name, contract in contracts.items()}
-        return tuple(contract.meta for contract in contracts.values())
+        found = await in_slices(info, lambda raw: contract_in(raw, wanted, self._hedge))
+        self._session.limits.configure(info.rate_limits)
+        self._contracts = {contract.meta.symbol_id: contract for contract in found}
+        self._names = {contract.name: name for name, contract in self._contracts.items()}
+        return tuple(contract.meta for contract in found)
 
     def check(self, spec: Spec, was: Spec | None) -> Preview:
         contract = self._contract(spec.symbol)

@@ -5,7 +5,7 @@ Sources: USD-M futures documentation (Exchange Information, Common Definition).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -13,12 +13,12 @@ import msgspec
 from exchange_kernel.schema import (
     AmountConstraints,
     AssetType,
-    MarketCapabilities,
     PriceConstraints,
     SymbolMetadata,
     TickSpacing,
 )
 from exchange_kernel.value import Value
+from exchange_kernel_binance.markets import offering
 
 NATIVE = (
     "market",
@@ -73,12 +73,6 @@ class Listed(msgspec.Struct):
     filters: list[Filter]
 
 
-class ExchangeInfo(msgspec.Struct):
-    """The answer of exchangeInfo."""
-
-    symbols: list[Listed]
-
-
 class Contract(Value, frozen=True):
     """One perpetual. ``market_min`` and the like: of orders without a price, in base."""
 
@@ -89,7 +83,7 @@ class Contract(Value, frozen=True):
     market_step: Decimal | None
 
 
-read_info = msgspec.json.Decoder(ExchangeInfo).decode
+_read = msgspec.json.Decoder(Listed).decode
 
 
 def _some(text: str) -> Decimal | None:
@@ -122,7 +116,7 @@ def contract_of(listed: Listed, hedge: bool) -> Contract:
             min_price=_some(price.minPrice),
             max_price=_some(price.maxPrice),
         ),
-        capabilities=MarketCapabilities.of(native, PARTLY),
+        capabilities=offering(native, tuple(PARTLY.items())),
         active=listed.status == "TRADING",
         venue_symbol=listed.symbol,
     )
@@ -135,10 +129,10 @@ def contract_of(listed: Listed, hedge: bool) -> Contract:
     )
 
 
-def contracts_of(listed: list[Listed], wanted: frozenset[str], hedge: bool) -> Iterator[Contract]:
-    """The perpetuals, of those ``wanted``; all where it is empty."""
-    for each in listed:
-        if each.contractType == "PERPETUAL":
-            contract = contract_of(each, hedge)
-            if not wanted or contract.meta.symbol_id in wanted:
-                yield contract
+def contract_in(raw: msgspec.Raw, wanted: frozenset[str], hedge: bool) -> Contract | None:
+    """The contract of one entry, if it is a perpetual and ``wanted``; every one is where nothing is named."""
+    listed = _read(raw)
+    if listed.contractType != "PERPETUAL":
+        return None
+    contract = contract_of(listed, hedge)
+    return contract if not wanted or contract.meta.symbol_id in wanted else None

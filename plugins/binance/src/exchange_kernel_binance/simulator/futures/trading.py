@@ -157,6 +157,16 @@ class FuturesTrading:
         if needed > state.available(owner):
             raise ApiError(-2019, "Margin is insufficient.")
 
+    def _afford_change(self, order: FuturesOrder, price: Decimal, quantity: Decimal) -> None:
+        owner = self.state.accounts[order.account]
+        if owner.unlimited or order.reduce_only:
+            return
+        if self.state.reduces(owner, order.symbol, order.side, order.position_side):
+            return
+        more = times(price, quantity - order.executed) - times(order.price, order.remaining)
+        if ratio(more, Decimal(owner.setting(order.symbol).leverage)) > self.state.available(owner):
+            raise ApiError(-2019, "Margin is insufficient.")
+
     def execute(self, order: FuturesOrder) -> None:
         """Match the order, and let the rest of it rest or expire."""
         state, book = self.state, self.state.books[order.symbol]
@@ -333,6 +343,7 @@ class FuturesTrading:
         contract = self.state.contract(symbol)
         request = FuturesRequest(symbol, side, "LIMIT", quantity, price, reduce_only=order.reduce_only)
         self.filtered(request, contract)
+        self._afford_change(order, price, quantity)
         book = self.state.books[symbol]
         best = book.best(opposite(side))
         if order.time_in_force == "GTX" and best is not None and crosses(side, price, best.price):

@@ -71,7 +71,9 @@ def placed(order: Order, kind: str | None, now: int) -> dict[str, Any]:
             "clientOrderId": order.client_id,
             "transactTime": now,
         }
-    reply = _result(order, now) | {"workingTime": order.working_time}
+    # What trades at once has traded at the time of the transaction.
+    at = order.fills[-1].time if order.fills else now
+    reply = _result(order, at) | {"workingTime": order.working_time}
     if shape == "FULL":
         reply["fills"] = [
             {

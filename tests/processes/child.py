@@ -15,31 +15,16 @@ import logging
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from typing import Any
 
-from exchange_kernel.errors import CommitUnknown, IntentFinished, StoreUnavailable
 from exchange_kernel.kernel import Kernel
 from exchange_kernel.models import Desired, IntentStatus
-from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.schema import Side, StandardOrder, TimeInForce
-from exchange_kernel.state import SqlIntentStore
 from exchange_kernel_paper.adapter import PaperAdapter
-from tests.processes.boundary import AdapterBoundary, StoreBoundary
-
-ACCOUNT = "main"
-SETTINGS = Settings(
-    lease_ms=1_000,
-    snapshot_every=1.0,
-    sweep_every=0.1,
-    first_look=0.1,
-    backoff=0.1,
-    max_backoff=0.5,
-    submit_timeout=3.0,
-    read_timeout=3.0,
-)
+from tests.processes.boundary import AdapterBoundary
+from tests.processes.mortal import ACCOUNT, SETTINGS, Mortal
 
 
 def buy(amount: str, price: str | None, **more: Any) -> StandardOrder:
@@ -60,16 +45,11 @@ CHANGED = buy("0.4", "49150")
 WANTED = {name: order.amount for name, order in PLACED.items()} | {"changed": CHANGED.amount}
 
 
-class Trader:
-    """One process. ``orders``: where to report, the store, the venue, and where to stop."""
+class Trader(Mortal):
+    """One process. ``orders``: those of :class:`Mortal`, and the venue."""
 
     def __init__(self, orders: dict[str, Any]) -> None:
-        self._orders = orders
-        self._passed: Counter[str] = Counter()
-        self._out = os.open(orders["out"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        self._going = asyncio.Event()
-        self._going.set()
-        self._store = StoreBoundary(SqlIntentStore(orders["store"]), self._touch)
+        super().__init__(orders)
         config = {"connect": f"127.0.0.1:{orders['port']}", "timeout_ms": 3_000}
         self.kernel = Kernel(
             ACCOUNT,
@@ -81,25 +61,6 @@ class Trader:
             settings=SETTINGS,
             standby=orders["standby"],
         )
-
-    def say(self, line: str) -> None:
-        """One line of the report."""
-        os.write(self._out, f"{line}\n".encode())
-
-    async def _touch(self, label: str, subject: Any) -> None:
-        await self._going.wait()
-        self._passed[label] += 1
-        if label != self._orders["label"] or self._passed[label] != self._orders["passage"]:
-            return
-        if self._orders["signal"] == "SIGSTOP":
-            # Stopped within a transaction it would keep SQLite's only write lock from everybody, its successor
-            # included.
-            self._going.clear()
-            while self._store.writing:
-                await asyncio.sleep(0)
-        self.say(f"at {label}")
-        os.kill(os.getpid(), signal.Signals[self._orders["signal"]])
-        self._going.set()
 
     async def run(self) -> None:
         """Declare everything, under the same ids in every process; then look until it is settled."""
@@ -113,11 +74,6 @@ class Trader:
         await owning
         await asyncio.Event().wait()
 
-    async def _own(self) -> None:
-        while not (session := self.kernel._session) or not session.epoch:
-            await asyncio.sleep(0.02)
-        self.say("owns")
-
     async def _trade(self, name: str) -> None:
         await self._command(f"place {name}", lambda: self.kernel.place_order(PLACED[name], name.replace(" ", "-")))
         if name == "changed":
@@ -128,15 +84,8 @@ class Trader:
             await self._command("cancel cancelled", lambda: self.kernel.cancel_order("cancelled"))
 
     async def _command(self, said: str, call: Any) -> None:
-        while True:
-            try:
-                await call()
-            except (StoreUnavailable, CommitUnknown):
-                continue
-            except IntentFinished:
-                pass
-            self.say(f"ack {said}")
-            return
+        await self._insist(call)
+        self.say(f"ack {said}")
 
     async def _worked(self, name: str) -> None:
         while not (await self.kernel.get_order_state(name)).observed_generation:

@@ -19,7 +19,8 @@ from exchange_kernel.state import SqlIntentStore
 from exchange_kernel.state.sql.verify import verify
 from exchange_kernel_paper.tcp import Control
 from exchange_kernel_paper.translate import client_id
-from tests.processes.child import ACCOUNT, PLACED, WANTED
+from tests.processes.child import PLACED, WANTED
+from tests.processes.mortal import ACCOUNT
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 40.0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from exchange_kernel.clock import SystemClock
 from exchange_kernel_evm.testing.cache import cached
 from exchange_kernel_evm.testing.node import AnvilNode
 from exchange_kernel_evm.testing.npm import pack
@@ -45,9 +46,10 @@ def furnished(packages: Path) -> Iterator[Node]:
 
 @pytest.fixture
 def node(furnished: Node) -> Iterator[Node]:
-    """What a test does to it is undone."""
+    """What a test does to it is undone; its clock is the machine's."""
     furnished("anvil_dropAllTransactions")
     snapshot = furnished("evm_snapshot")
+    furnished("evm_setTime", SystemClock().now_ms() // 1000)
     yield furnished
     furnished.revert(snapshot)
     furnished("evm_setAutomine", True)

@@ -16,11 +16,13 @@ from exchange_kernel.models import IntentStatus
 from exchange_kernel_evm.testing.evidence import Evidence
 from exchange_kernel_uniswap.testing import uniswap_stack
 from plugins.evm.tests.processes.parent import MODULE, Desk, Nursery
-from plugins.uniswap.tests.desk import CONFIRMATIONS, SWAPS
+from plugins.uniswap.tests.desk import SWAPS
 from plugins.uniswap.tests.ground import POOLS, TOKENS, Node, Trader, setup
 from plugins.uniswap.tests.pools_made import enrich, make_pools
 
 AT_ONCE = 3
+CONFIRMATIONS = 8
+"""More than there are blocks while a worker dies, on however busy a machine: what is final is not reorganised."""
 COMMANDS = ("place", "enable")
 
 

@@ -228,9 +228,11 @@ def test_a_gtd_limit_ends_on_time_and_unsent(desk: Desk) -> None:
     asyncio.run(scene())
 
 
-def test_a_market_of_v4_alone_is_traded_through_permit2(opened: Open) -> None:
-    """Two allowances, one swap, exactly; Permit2 and the router are left with nothing they could take."""
-    desk = opened("v4")
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_market_of_v4_alone_is_traded_through_permit2(opened: Open, signed: bool) -> None:
+    """One swap, exactly, and its approval; what the router may take inside Permit2 is signed and comes with the swap,
+    or has a transaction of its own. Permit2 and the router are left with nothing they could take."""
+    desk = opened("v4", signed_permits=signed)
     desk.settings["symbols"] = ["WETH/USDC"]
 
     async def scene() -> None:
@@ -241,7 +243,8 @@ def test_a_market_of_v4_alone_is_traded_through_permit2(opened: Open) -> None:
             assert (await desk.reaches(kernel, "a", *FINISHED)).status is IntentStatus.FILLED
             record = await record_of(platform, "a")
         before.judge(record)
-        assert (before.used, before.swaps("v4"), before.moved["USDC"]) == (3, 1, -2_100_000_000)
+        assert (before.used, before.swaps("v4")) == (2 if signed else 3, 1)
+        assert before.moved["USDC"] == -2_100_000_000
         usdc, at, me = desk.setup.tokens["USDC"].address, desk.setup.at, desk.trader
         assert me.view(usdc, ALLOWANCE, me.address, at.permit2) == (0,)
         assert me.view(at.permit2, PERMIT2_ALLOWANCE, me.address, usdc, at.universal_router)[0] == 0

@@ -16,6 +16,7 @@ from eth_utils.crypto import keccak
 from exchange_kernel.clock import SystemClock
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.schema import Side, StandardOrder, TimeInForce
+from exchange_kernel.testing.faults import FaultProxy
 from exchange_kernel.venue import Spec
 from exchange_kernel_evm.abi import Function
 from exchange_kernel_evm.tokens import ALLOWANCE, APPROVE
@@ -25,6 +26,7 @@ from exchange_kernel_uniswap.range_orders import DECREASE, MINT
 from exchange_kernel_uniswap.receipts import INCREASE
 from exchange_kernel_uniswap.swaps import swap_of
 from exchange_kernel_uniswap.ticks import sqrt_of
+from plugins.evm.tests.chain import CONFIRMATIONS
 from plugins.evm.tests.scenes import GWEI
 from plugins.evm.tests.table import ENDED, FULL, ROOM
 from plugins.uniswap.tests.ground import EVERYTHING, FAR, Node, Trader
@@ -236,5 +238,45 @@ def test_a_block_after_the_end_reverts_it(make: Make) -> None:
             assert table.node("eth_getTransactionReceipt", tx["hash"])["status"] == "0x0"
             await over(table, kernel, REJECTED)
         assert table.evidence.used == 1
+
+    asyncio.run(scene())
+
+
+def test_what_frees_a_number_after_its_order_is_over_is_paid_for(node: Node, make: Make) -> None:
+    """The swap never left, and by the ledger's clock it can never execute: its order is over, or done anew. Only then
+    its number is used up, by a transfer of nothing, and that gas is its order's, too."""
+
+    async def scene() -> None:
+        async with FaultProxy(node.url) as relay:
+            table = make(broadcast=relay.url)
+            lost = relay.drop_request(rpc="eth_sendRawTransaction", times=None)
+            async with table.kernel() as kernel:
+                await kernel.place_order(table.order("0.01"), "a")
+                await lost.wait()
+                table.node("evm_increaseTime", LATE_S)
+                for _ in range(CONFIRMATIONS + 2):
+                    table.mine()
+
+                async def dead() -> bool:
+                    return not (await table.record("a")).attempts[0].state.live
+
+                await table.until(dead, "the first attempt is proved dead", blocks=False)
+                assert table.evidence.used == 0
+                lost.clear()
+                await table.reaches(kernel, "a", *ENDED)
+
+                async def paid() -> bool:
+                    (first, *_) = (await table.record("a")).attempts
+                    return bool(first.costs)
+
+                await table.until(paid, "the first number's gas is booked")
+                await table.judge()
+                record = await table.record("a")
+            ours = [body for body in table.evidence.bodies(record) if body.op == "burn"]
+            burnt = {each.tx["hash"]: each for each in table.evidence.of(record)}[ours[-1].tx.hash]
+            (cost,) = record.attempts[0].costs
+            assert cost.amount == Decimal(burnt.gas).scaleb(-18)
+            async with table.kernel():
+                await table.judge()  # and once only, also for who starts anew
 
     asyncio.run(scene())

@@ -198,14 +198,15 @@ class EvmAdapter:
         self._reads()
         state = await self._ledger.state()
         seen = state.seen(self._ledger.chain.native)
-        found: list[OrderReport] = []
+        found: dict[str, OrderReport] = {}
         for tx, tx_hash in await self._lookups.pool():
             terms = self._venue.terms(tx)
             if terms is not None:
-                found.append(reports.pending(key_of(tx.data), tx.nonce, [tx_hash], terms, seen))
-        if isinstance(self._venue, Resting):
-            found += [reports.rests(each, seen) for each in await self._venue.open_orders(self._ledger)]
-        return Snapshot(tuple(found), _mark(state), True, None, "account")
+                found[str(tx.nonce)] = reports.pending(key_of(tx.data), tx.nonce, [tx_hash], terms, seen)
+        if isinstance(self._venue, Resting):  # of what a block took between the two reads, that it rests
+            rows = [reports.rests(each, seen) for each in await self._venue.open_orders(self._ledger)]
+            found |= {row.id.value: row for row in rows}
+        return Snapshot(tuple(found.values()), _mark(state), True, None, "account")
 
     async def account(self) -> AccountSnapshot:
         self._reads()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from exchange_kernel.errors import InsufficientFunds, NotSent, OrderRefused, Unavailable, UnknownTarget, Unsupported
+from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     FOREVER,
     Amend,
@@ -48,7 +49,7 @@ from exchange_kernel_evm.policy import Guard
 from exchange_kernel_evm.reports import tx_id
 from exchange_kernel_evm.tokens import to_amount
 from exchange_kernel_evm.transactions import TAG_GAS, Unsigned, decode, self_transfer, tag
-from exchange_kernel_evm.venue import Call, OnChainVenue, Resting, Terms
+from exchange_kernel_evm.venue import SIGNATURE, Call, OnChainVenue, Resting, Terms, Typed
 
 __all__ = ["Tickets"]
 
@@ -141,7 +142,7 @@ class Tickets:
         before = min(prep.give_up, FOREVER if call.until is None else self._local(call.until))
         ends = (SlotEnd(slot),) if call.until is None else (SlotEnd(slot), TimeEnd(call.until, "ledger"))
         terms = call.terms if op == "order" else None
-        return await self._seal(op, key, order, unsigned, terms, prep, ends, before, call.outlay)
+        return await self._seal(op, key, order, unsigned, terms, prep, ends, before, call.outlay, call.typed)
 
     def _local(self, until: Ms) -> Ms:
         """A moment of the ledger's clock by the local one, where they differ by more than blocks do."""
@@ -265,11 +266,16 @@ class Tickets:
         ends: tuple[SlotEnd | TimeEnd, ...],
         send_before: Ms,
         outlay: tuple[Money, ...] = (),
+        typed: Typed | None = None,
     ) -> Ticket:
+        if typed is not None:
+            self._guard.check_typed(typed.message)
         if prep.dry:
             self._guard.check(unsigned, prep.now)
         else:
             await self._guard.admit(unsigned, prep.now)
+        if typed is not None and not prep.dry:
+            unsigned = await self._completed(unsigned, typed)
         body: bytes = b""
         ids: tuple[VenueId, ...] = ()
         if not prep.dry:
@@ -294,6 +300,14 @@ class Tickets:
             _summed((*outlay, native)),
             f"{op}, number {unsigned.nonce}",
         )
+
+    async def _completed(self, unsigned: Unsigned, typed: Typed) -> Unsigned:
+        """With the signature of what is signed for it."""
+        found = await self._signer.sign_typed(typed.message)
+        if len(found) != SIGNATURE:
+            raise NotSent(f"the signer's answer has {len(found)} bytes and is no signature")
+        data = unsigned.data
+        return revised(unsigned, data=data[: typed.at] + found + data[typed.at + SIGNATURE :])
 
     def _slot(self, prep: Prep, base: Ticket | None) -> Slot:
         """The number of what is replaced, else the next one (rule 17)."""

@@ -38,7 +38,22 @@ from exchange_kernel_evm.rpc import Block
 from exchange_kernel_evm.tokens import Token
 from exchange_kernel_evm.transactions import Unsigned
 
-__all__ = ["Call", "ChainReads", "Held", "OnChainVenue", "Outcome", "Resting", "Rests", "Terms", "Trade"]
+__all__ = [
+    "SIGNATURE",
+    "Call",
+    "ChainReads",
+    "Held",
+    "OnChainVenue",
+    "Outcome",
+    "Resting",
+    "Rests",
+    "Terms",
+    "Trade",
+    "Typed",
+]
+
+SIGNATURE = 65
+"""Bytes of a signature."""
 
 
 class Terms(Value, frozen=True):
@@ -51,11 +66,20 @@ class Terms(Value, frozen=True):
     more: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
+class Typed(Value, frozen=True):
+    """EIP-712 data to be signed for a call: ``message`` as signers take it; its signature, :data:`SIGNATURE` bytes,
+    belongs into the calldata from byte ``at`` on."""
+
+    message: Mapping[str, Any]
+    at: int
+
+
 class Call(Value, frozen=True):
     """The call that executes an order. The frame adds the tag, the number, the fees and the signature.
 
     ``value`` in wei. ``gas``: the limit without the tag; None: asked of a node, and a fifth more. ``until``: the
-    calldata's own deadline, ledger ms UTC; None: it has none. ``outlay``: the most it may cost besides gas.
+    calldata's own deadline, ledger ms UTC; None: it has none. ``outlay``: the most it may cost besides gas. ``typed``:
+    what else is signed, once the policy allows it; such a call names its gas, for no node can estimate it before.
     """
 
     to: str
@@ -65,6 +89,7 @@ class Call(Value, frozen=True):
     gas: int | None = None
     until: Ms | None = None
     outlay: tuple[Money, ...] = ()
+    typed: Typed | None = None
 
 
 class Trade(Value, frozen=True):

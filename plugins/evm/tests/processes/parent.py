@@ -14,7 +14,7 @@ from exchange_kernel.state import SqlIntentStore
 from exchange_kernel.state.rows import Record
 from exchange_kernel.state.sql.verify import verify
 from exchange_kernel_evm.testing.evidence import Evidence
-from plugins.evm.tests.processes.worker import ACCOUNT
+from tests.processes.mortal import ACCOUNT
 from tests.processes.parent import Nursery, until
 
 __all__ = ["MODULE", "Desk", "Nursery", "until"]

@@ -11,30 +11,15 @@ import asyncio
 import importlib
 import json
 import logging
-import os
 import signal
-from collections import Counter
 from typing import Any
 
-from exchange_kernel.errors import CommitUnknown, IntentFinished, StoreUnavailable
 from exchange_kernel.kernel import Kernel
-from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.schema import StandardOrder
-from exchange_kernel.state import SqlIntentStore
-from tests.processes.boundary import AdapterBoundary, StoreBoundary, Touch
+from tests.processes.boundary import AdapterBoundary, Touch
 from tests.processes.child import nursery
+from tests.processes.mortal import ACCOUNT, SETTINGS, Mortal
 
-ACCOUNT = "main"
-SETTINGS = Settings(
-    lease_ms=1_000,
-    snapshot_every=1.0,
-    sweep_every=0.1,
-    first_look=0.1,
-    backoff=0.1,
-    max_backoff=0.5,
-    submit_timeout=3.0,
-    read_timeout=3.0,
-)
 _OPS = {"order": "place"}
 IN_FLIGHT = 4
 
@@ -90,16 +75,12 @@ class ChainBoundary:
         return ack
 
 
-class Worker:
+class Worker(Mortal):
     """One process."""
 
     def __init__(self, orders: dict[str, Any]) -> None:
-        self._orders, self._passed = orders, Counter[str]()
-        self._out = os.open(orders["out"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        self._going = asyncio.Event()
-        self._going.set()
+        super().__init__(orders)
         module, _, name = orders["adapter"].partition(":")
-        self._store = StoreBoundary(SqlIntentStore(orders["store"]), self._touch)
         self.kernel = Kernel(
             ACCOUNT,
             ChainBoundary(getattr(importlib.import_module(module), name)(), self._touch),  # type: ignore[arg-type]
@@ -110,24 +91,6 @@ class Worker:
             settings=SETTINGS,
             standby=orders["standby"],
         )
-
-    def say(self, line: str) -> None:
-        """One line of the report."""
-        os.write(self._out, f"{line}\n".encode())
-
-    async def _touch(self, label: str, subject: Any) -> None:
-        await self._going.wait()
-        self._passed[label] += 1
-        if label != self._orders["label"] or self._passed[label] != self._orders["passage"]:
-            return
-        if self._orders["signal"] == "SIGSTOP":
-            # Stopped within a transaction it would keep SQLite's only write lock from its successor.
-            self._going.clear()
-            while self._store.writing:
-                await asyncio.sleep(0)
-        self.say(f"at {label}")
-        os.kill(os.getpid(), signal.Signals[self._orders["signal"]])
-        self._going.set()
 
     async def run(self) -> None:
         """Go through the plan, under the same ids in every process; then look until everything has ended."""
@@ -148,32 +111,17 @@ class Worker:
                 await asyncio.sleep(0.01)
         elif action == "place":
             order = StandardOrder(**(fields or {}))
-            await self._command(lambda: kernel.place_order(order, intent))
+            await self._insist(lambda: kernel.place_order(order, intent))
         else:
             while not (state := await kernel.get_order_state(intent)).observed_generation:
                 if state.status.terminal:
                     break
                 await asyncio.sleep(0.01)
             if action == "modify":
-                await self._command(lambda: kernel.modify_order(intent, StandardOrder(**(fields or {}))))
+                await self._insist(lambda: kernel.modify_order(intent, StandardOrder(**(fields or {}))))
             else:
-                await self._command(lambda: kernel.cancel_order(intent))
+                await self._insist(lambda: kernel.cancel_order(intent))
         self.say(f"done {action} {intent}")
-
-    async def _command(self, call: Any) -> None:
-        while True:
-            try:
-                await call()
-            except (StoreUnavailable, CommitUnknown):
-                continue
-            except IntentFinished:
-                pass
-            return
-
-    async def _own(self) -> None:
-        while not (session := self.kernel._session) or not session.epoch:
-            await asyncio.sleep(0.02)
-        self.say("owns")
 
     async def _ended(self) -> bool:
         intents = await self.kernel.get_all_intents()

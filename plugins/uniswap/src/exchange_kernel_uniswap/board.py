@@ -57,14 +57,14 @@ class Offers(Value, frozen=True):
 @dataclass(frozen=True, slots=True)
 class View:
     """One block. ``funds``: units by token address, as far as they were asked for and could be read; ``allowed``: by
-    token and spender; ``inside``: the same of Permit2, units and when they end (seconds)."""
+    token and spender; ``inside``: the same of Permit2, units, when they end (seconds), and its nonce."""
 
     at: Moment
     base_fee: int
     rates: Rates
     funds: Mapping[str, int]
     allowed: Mapping[tuple[str, str], int]
-    inside: Mapping[tuple[str, str], tuple[int, int]]
+    inside: Mapping[tuple[str, str], tuple[int, int, int]]
     offers: Mapping[Interest, Offers]
     worth: Mapping[str, Fraction]
     taxes: Mapping[str, Fraction]
@@ -171,7 +171,7 @@ class Board:
             rates,
             {token: row[0] for token in funds if (row := next(answers).values)},
             {pair: row[0] for pair in spenders if (row := next(answers).values)},
-            {pair: (row[0], row[1]) for pair in inside if (row := next(answers).values)},
+            {pair: (row[0], row[1], row[2]) for pair in inside if (row := next(answers).values)},
             {interest: _offers(interest, questions, answers, moment) for interest, questions in asked},
             self._worth(rates),
             self.taxes,

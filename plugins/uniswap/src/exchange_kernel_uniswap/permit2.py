@@ -14,7 +14,10 @@ from eth_utils.crypto import keccak
 from exchange_kernel.value import Value
 from exchange_kernel_uniswap.deployment import Deployment
 
-__all__ = ["PermitSingle"]
+__all__ = ["BLANK", "PermitSingle"]
+
+BLANK = (keccak(text="a signature") * 3)[:65]
+"""Stands in calldata where a signature is to be."""
 
 _DOMAIN_TYPE = keccak(text="EIP712Domain(string name,uint256 chainId,address verifyingContract)")
 _DETAILS = "PermitDetails(address token,uint160 amount,uint48 expiration,uint48 nonce)"

@@ -23,6 +23,7 @@ SETTINGS = (
     "allow_ahead",
     "max_quote_age_s",
     "pools",
+    "signed_permits",
     "symbols",
     "tokens",
     "universal_router",
@@ -37,12 +38,15 @@ _EXACT = Allow()
 class UniswapConfig(Value, frozen=True):
     """``setup``: tokens, pools and symbols. ``ahead``: by token address, up to how many units a spender may be allowed
     ahead of what is needed. ``max_quote_age_s``: the newest block must not be older. ``wait_s``: how long a swap may
-    wait to be mined, where the order itself says nothing shorter."""
+    wait to be mined, where the order itself says nothing shorter. ``signed_permits``: an order brings the Universal
+    Router's allowance inside Permit2 itself, signed, where nobody else draws on it; else that is a transaction of its
+    own."""
 
     setup: Setup
     ahead: dict[str, int]
     max_quote_age_s: int = 90
     wait_s: int = 600
+    signed_permits: bool = True
 
     @classmethod
     def of(cls, config: Mapping[str, Any], chain: Chain) -> UniswapConfig:
@@ -71,6 +75,7 @@ class UniswapConfig(Value, frozen=True):
             _ahead(config.get("allow_ahead", {}), setup),
             _seconds("max_quote_age_s", config.get("max_quote_age_s", 90), 3_600),
             _seconds("wait_s", config.get("wait_s", 600), 86_400),
+            _yes("signed_permits", config.get("signed_permits", True)),
         )
 
     @property
@@ -114,4 +119,10 @@ def _ahead(given: object, setup: Setup) -> dict[str, int]:
 def _seconds(key: str, value: object, most: int) -> int:
     if type(value) is not int or not 1 <= value <= most:
         raise ConfigError(key, value, f"must be a whole number of seconds from 1 to {most}")
+    return value
+
+
+def _yes(key: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(key, value, "must be true or false")
     return value

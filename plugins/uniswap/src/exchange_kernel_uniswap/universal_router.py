@@ -19,7 +19,7 @@ from exchange_kernel_uniswap.pools import Version
 from exchange_kernel_uniswap.routes import Route
 from exchange_kernel_uniswap.swaps import Swap
 
-__all__ = ["EXECUTE", "SWAPS", "THE_ROUTER", "permit_command", "swap_draft"]
+__all__ = ["EXECUTE", "PERMIT_GAS", "SWAPS", "THE_ROUTER", "Permit", "permit_command", "swap_draft"]
 
 EXECUTE = Function.of("execute", ("bytes", "bytes[]", "uint256"))
 THE_ROUTER = "0x0000000000000000000000000000000000000002"
@@ -29,6 +29,7 @@ V3_IN, V3_OUT, _SWEEP, V2_IN, V2_OUT = 0x00, 0x01, 0x04, 0x08, 0x09
 _PERMIT, WRAP, UNWRAP, V4 = 0x0A, 0x0B, 0x0C, 0x10
 V4_IN_SINGLE, V4_IN, V4_OUT_SINGLE, V4_OUT, _SETTLE, _TAKE = 0x06, 0x07, 0x08, 0x09, 0x0B, 0x0E
 _OPEN_DELTA = 0
+_MAY_FAIL = 0x80
 
 V3_TYPES = ("address", "uint256", "uint256", "bytes", "bool")
 V2_TYPES = ("address", "uint256", "uint256", "address[]", "bool")
@@ -37,7 +38,7 @@ V4_SINGLE_TYPE = (f"({POOL_KEY},bool,uint128,uint128,bytes)",)
 V4_PATH_TYPE = (f"(address,{PATH_KEYS},uint128,uint128)",)
 TAKE_TYPES = ("address", "address", "uint256")
 _PERMIT_TYPES = ("((address,uint160,uint48,uint48),address,uint256)", "bytes")
-_PERMIT_GAS = 35_000
+PERMIT_GAS = 60_000
 
 SWAPS = frozenset({V3_IN, V3_OUT, V2_IN, V2_OUT, V4})
 
@@ -46,8 +47,9 @@ Permit = tuple[tuple[tuple[str, int, int, int], str, int], bytes]
 
 
 def permit_command(permit: Permit) -> Command:
-    """A signed Permit2 allowance, taken in the same transaction as the swap it is for."""
-    return _PERMIT, encode(_PERMIT_TYPES, permit)
+    """A signed Permit2 allowance, taken in the same transaction as the swap it is for. Anybody who sees it may hand it
+    in before: then this command fails, and the swap goes on with what was allowed."""
+    return _PERMIT | _MAY_FAIL, encode(_PERMIT_TYPES, permit)
 
 
 def swap_draft(
@@ -80,7 +82,7 @@ def swap_draft(
     data = EXECUTE.call(bytes(code for code, _ in commands), [given for _, given in commands], deadline)
     paid_in_eth = route.wraps or pays_native
     needs = () if paid_in_eth else (Allowance(route.path[0], at.universal_router, most_in, permit2=True),)
-    gas = route.gas + (_PERMIT_GAS if permit else 0)
+    gas = route.gas + (PERMIT_GAS if permit else 0)
     return Draft(at.universal_router, data, most_in if paid_in_eth else 0, gas, needs, deadline)
 
 

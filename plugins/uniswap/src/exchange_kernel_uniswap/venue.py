@@ -30,9 +30,10 @@ from exchange_kernel_evm.chains import Chain
 from exchange_kernel_evm.finality import Mined
 from exchange_kernel_evm.funds import short_of
 from exchange_kernel_evm.multicall import Read, Result
+from exchange_kernel_evm.tokens import MAX_UINT160
 from exchange_kernel_evm.tokens import Token as Held
 from exchange_kernel_evm.transactions import Unsigned
-from exchange_kernel_evm.venue import Call, ChainReads, Outcome, Rests, Terms
+from exchange_kernel_evm.venue import Call, ChainReads, Outcome, Rests, Terms, Typed
 from exchange_kernel_evm.venue import Held as HeldByOrders
 from exchange_kernel_uniswap.board import Board, Interest, View, usable
 from exchange_kernel_uniswap.calldata import sent_by, wanting
@@ -44,6 +45,7 @@ from exchange_kernel_uniswap.drafts import Allowance, Draft
 from exchange_kernel_uniswap.metadata import symbol_of
 from exchange_kernel_uniswap.ordered import outcome_of, terms_of, terms_sent
 from exchange_kernel_uniswap.orders import limited_draft, preview, refuse_unsupported, swap_draft
+from exchange_kernel_uniswap.permit2 import BLANK, PermitSingle
 from exchange_kernel_uniswap.pools import Version
 from exchange_kernel_uniswap.prices import shown
 from exchange_kernel_uniswap.quotes import best
@@ -53,6 +55,7 @@ from exchange_kernel_uniswap.settings import SETTINGS, UniswapConfig
 from exchange_kernel_uniswap.spots import touch
 from exchange_kernel_uniswap.swaps import Swap, swap_of
 from exchange_kernel_uniswap.taxes import taxes_of
+from exchange_kernel_uniswap.universal_router import PERMIT_GAS, Permit
 
 __all__ = ["UniswapVenue"]
 
@@ -179,22 +182,25 @@ class UniswapVenue:
         short = self._short(interest.swap, view, prep)
         if short is not None:
             return short
-        draft = self._draft(choice, market, ends)
+        draft, gas, typed = self._draft(choice, market, ends), choice.gas_limit, None
         for need in draft.needs:
             first = self._needs_first(need, view, prep, ends)
-            if first is not None:
+            if isinstance(first, NeedsFirst):
                 return first
+            if first is not None:
+                draft = self._draft(choice, market, ends, first.signed(BLANK))
+                gas, typed = gas + PERMIT_GAS, Typed(first.typed_data(self._setup.at), draft.data.index(BLANK))
         outlay = preview(spec, market).outlay
         terms = terms_of(spec, market, choice.route.pools)
         cut = choice.swap.amount != interest.swap.amount
         data = draft.data + wanting(interest.swap.amount) if cut else draft.data
-        return Call(draft.to, data, terms, draft.value, choice.gas_limit, ends * 1000, outlay)
+        return Call(draft.to, data, terms, draft.value, gas, ends * 1000, outlay, typed)
 
-    def _draft(self, choice: Choice, market: Market, ends: int) -> Draft:
+    def _draft(self, choice: Choice, market: Market, ends: int, permit: Permit | None = None) -> Draft:
         at, address = self._setup.at, self._address
         if choice.partial:
             return limited_draft(at, market, choice.route, choice.swap, address, ends)
-        return swap_draft(at, choice.route, choice.swap, address, ends, universal=False)
+        return swap_draft(at, choice.route, choice.swap, address, ends, permit=permit, universal=False)
 
     def _short(self, swap: Swap, view: View, prep: Prep) -> NotNow | None:
         token = swap.token_in
@@ -204,21 +210,28 @@ class UniswapVenue:
         most = token.amount(swap.most_in)
         return short_of(token.symbol, token.amount(has), most, prep, prep.now + self._block_ms)
 
-    def _needs_first(self, need: Allowance, view: View, prep: Prep, ends: int) -> NeedsFirst | None:
-        """What is allowed must do for everybody else who lives, too."""
+    def _needs_first(self, need: Allowance, view: View, prep: Prep, ends: int) -> NeedsFirst | PermitSingle | None:
+        """What is allowed must do for everybody else who lives, too. Inside Permit2 an order brings its own allowance,
+        signed, unless somebody else draws on it meanwhile: a permit sets it, and each has the next number."""
         at, token, config = self._setup.at, need.token, self._config
         held, allow = config.held_as(token), config.allow(token)
         spender = at.permit2 if need.permit2 else need.spender
-        allowed = view.allowed.get((token, spender))
-        if allowed is None:
+        allowed, inside = view.allowed.get((token, spender)), view.inside.get((token, need.spender))
+        if allowed is None or (need.permit2 and inside is None):
             raise Unavailable(f"what {spender} may take of {held.asset} cannot be read")
         used = int(prep.in_use.get(allowance_name(token, spender), 0))
         first = allowance_need(held, spender, need.units + used, allowed, allow, prep.under_way)
-        if first is not None or not need.permit2:
+        if first is not None or inside is None or not need.permit2:
             return first
-        inside = view.inside.get((token, need.spender), (0, 0))
-        used = int(prep.in_use.get(permit2_name(token, need.spender), 0))
-        return permit2_need(held, at.permit2, need.spender, need.units + used, inside, ends, allow)
+        units, expires, nonce = inside
+        name = permit2_name(token, need.spender)
+        used = int(prep.in_use.get(name, 0))
+        step = permit2_need(held, at.permit2, need.spender, need.units + used, (units, expires), ends, allow)
+        if step is None or used or name in prep.under_way or not config.signed_permits:
+            return step
+        kept = units if expires * 1000 > prep.now else 0
+        most = min(max(need.units, allow.bound, kept), MAX_UINT160)
+        return PermitSingle(token, need.spender, most, max(ends, expires), nonce, ends)
 
     # what became of them ----------------------------------------------------------------------------------------
 

@@ -169,8 +169,8 @@ async def wrong_time(bench: Bench) -> None:
 )
 async def post_only(bench: Bench) -> None:
     """Whoever posts for the rebate pays the fee, and holds what was never to be bought at that price."""
-    resting = bench.harness.resting().tif
-    spec = bench.harness.near(revised(bench.harness.crossing(2), post_only=True, tif=resting))
+    rests = revised(bench.harness.crossing(2), post_only=True, tif=bench.harness.resting().tif)
+    spec = bench.harness.near(rests)
     before = await present(bench)
     try:
         placed = await bench.ticket_for(spec)

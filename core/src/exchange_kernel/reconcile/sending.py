@@ -36,6 +36,7 @@ from exchange_kernel.state.rows import CREATING, Record, TicketKind, TicketRow, 
 from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     FOREVER,
+    Cancel,
     Command,
     NeedsFirst,
     NotNow,
@@ -108,7 +109,7 @@ class Sender:
             except Exception as error:  # noqa: BLE001 - whatever an adapter raises, nothing was sent: say so and try later
                 return await self._not_prepared(draft, consumed, error, creating)
             if not isinstance(prepared, Ticket):
-                return await self._postponed(draft, consumed, prepared, needs, in_use, asked_at)
+                return await self._postponed(draft, consumed, command, prepared, needs, in_use, asked_at)
             begun = instead_of is None and self._prerequisites.under_way(needs) != under_way
             if begun or self._prerequisites.used(intent_id, needs) != in_use:
                 watch.not_before = now + 1  # somebody took of it meanwhile: ask again, by what is left
@@ -166,12 +167,21 @@ class Sender:
         return await self._commit(draft, consumed)
 
     async def _postponed(
-        self, draft: Draft, consumed: int, answer: Prepared, needs: Needs, in_use: Needs, asked_at: float
+        self,
+        draft: Draft,
+        consumed: int,
+        command: Command,
+        answer: Prepared,
+        needs: Needs,
+        in_use: Needs,
+        asked_at: float,
     ) -> Draft:
         session = self.session
         watch = session.watch(draft.record.intent.intent_id)
         if isinstance(answer, NotNow):
-            watch.not_before = watch.cancel_at = max(answer.retry_at, session.clock.now_ms() + 1)
+            watch.cancel_at = max(answer.retry_at, session.clock.now_ms() + 1)
+            if not isinstance(command, Cancel):  # what comes after a cancel does not wait for it once it has worked
+                watch.not_before = watch.cancel_at
             if self._prerequisites.used(draft.record.intent.intent_id, in_use) == in_use:
                 self._prerequisites.hold(draft.record.intent.intent_id, needs)
             else:  # less may be in use by now

@@ -472,3 +472,18 @@ def test_a_client_that_leaves_is_recorded() -> None:
             assert proxy.counts() == Counts(seen=1, forwarded=1, answered=0)
 
     run(scenario)
+
+
+def test_several_methods_may_be_named() -> None:
+    """What is meant for all that changes something meets each of these methods, and no other."""
+
+    async def scenario() -> None:
+        async with Upstream() as upstream, FaultProxy(upstream.url) as proxy:
+            fault = proxy.status(503, method=("POST", "delete"), times=None)
+            seen = [(await ask(proxy.url, method, "/orders")).status for method in ("POST", "DELETE", "GET", "PUT")]
+
+            assert seen == [503, 503, 200, 200]
+            assert fault.hits == 2
+            assert proxy.counts(method=("GET", "PUT")).forwarded == 2
+
+    run(scenario)

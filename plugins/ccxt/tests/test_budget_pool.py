@@ -63,6 +63,21 @@ def test_four_processes_never_use_more_than_there_is(server: ValkeyServer) -> No
     asyncio.run(play())
 
 
+def test_what_is_not_granted_goes_back(server: ValkeyServer) -> None:
+    """A lease for more than is left gets what is left, and leaves the counter at the limit."""
+
+    async def play() -> None:
+        async with client(server) as mine:
+            pool = RedisPool(mine, "rest")
+            assert await pool.lease("w", 95, 100, 60_000) == 95
+            assert await pool.lease("w", 20, 100, 60_000) == 5
+            assert await pool.lease("w", 20, 100, 60_000) == 0
+            assert int(await mine.get("rest:w")) == 100
+            assert await pool.lease("w", 20, 110, 60_000) == 10  # for urgent requests there is more
+
+    asyncio.run(play())
+
+
 def test_what_is_leased_is_forgotten_in_time(server: ValkeyServer) -> None:
     """A window's counter goes away by itself."""
 

@@ -92,6 +92,7 @@ class Session:
         key, secret = secrets_of(self.ctx)
         if "ccxt" not in sys.modules:
             await asyncio.to_thread(load, "binance")
+        await self._wire.ready()
         exchange = load("binance")({"apiKey": key, "secret": secret, "enableRateLimit": False})
         exchange.urls["api"] = redirected(exchange.urls["api"], origins)
         exchange.options["recvWindow"] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
@@ -39,9 +40,12 @@ class Route:
     address: str = ""
     ca_file: str = ""
 
-    def connector(self) -> aiohttp.TCPConnector:
+    def trust(self) -> ssl.SSLContext:
+        """Whom to trust on it. Reads certificates, which takes some 50 ms: call it in a thread."""
+        return ssl.create_default_context(cafile=self.ca_file or None)
+
+    def connector(self, trusted: ssl.SSLContext) -> aiohttp.TCPConnector:
         """A connector that goes this way."""
-        trusted = ssl.create_default_context(cafile=self.ca_file or None)
         if not self.address:
             return aiohttp.TCPConnector(ssl=trusted)
         host, _, port = self.address.rpartition(":")
@@ -69,6 +73,11 @@ class Wire:
     timeout_s: float
     route: Route = field(default_factory=Route)
     _session: aiohttp.ClientSession | None = None
+    _trusted: ssl.SSLContext | None = None
+
+    async def ready(self) -> None:
+        """Read what takes long, without holding up others."""
+        self._trusted = await asyncio.to_thread(self.route.trust)
 
     def open(self) -> aiohttp.ClientSession:
         """The session, made at the first use inside a running loop."""
@@ -76,7 +85,7 @@ class Wire:
             trace = aiohttp.TraceConfig()
             trace.on_request_headers_sent.append(_leaves)
             self._session = aiohttp.ClientSession(
-                connector=self.route.connector(),
+                connector=self.route.connector(self._trusted or self.route.trust()),
                 timeout=aiohttp.ClientTimeout(total=self.timeout_s),
                 trace_configs=[trace],
                 auto_decompress=True,

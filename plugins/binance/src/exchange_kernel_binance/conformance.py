@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -11,7 +10,6 @@ from typing import Any
 from exchange_kernel.clock import Clock, SystemClock
 from exchange_kernel.schema import Side, TimeInForce
 from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
-from exchange_kernel.testing.faults import Direction, FaultProxy
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
 from exchange_kernel_binance.adapter import BinanceAdapter
 from exchange_kernel_binance.limits import reopen_all
@@ -22,19 +20,16 @@ from exchange_kernel_binance.simulator.config import AccountConfig
 from exchange_kernel_binance.simulator.wire.gate import Gate
 from exchange_kernel_binance.simulator.wire.keys import ApiKey
 from exchange_kernel_binance.testing import BinanceAside
+from exchange_kernel_binance.testing.wire_faults import arm
 from exchange_kernel_ccxt.requests import load
 
 SECRETS = {"main": "canary7d1f0a6b5c", "second": "canary2e9c4488d1"}
 KEYS = {"main": "kitmain" + "k" * 57, "second": "kitsecond" + "k" * 55}
-CHANGING = ("POST", "PUT", "DELETE")
 CHANGES = frozenset({"order.place", "order.cancel", "order.amend.keepPriority", "order.modify"})
 CROWD = "crowd"
 ENOUGH = 1_000_000
 """Requests a minute: the kit asks more often than Binance answers."""
 APIS = {"spot": "/api", "usdm": "/fapi"}
-_TOO_MANY = b'{"code":-1003,"msg":"Too much request weight used."}'
-_TOO_MANY_ORDERS = b'{"code":-1015,"msg":"Too many new orders."}'
-_SERVER = b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Execution status unknown."}'
 _FAULTS = frozenset(Fault) - {Fault.NODE_REFUSES}
 
 
@@ -170,7 +165,7 @@ class BinanceHarness(Harness):
         elif fault is Fault.READ_LAGS:
             await self._ask(lambda binance: setattr(self._habits(binance), "query_lag", ms or 150))
         else:
-            await self._aside.ask(lambda: _arm(proxy, APIS[self.market], fault, times, ms, after))
+            await self._aside.ask(lambda: arm(proxy, APIS[self.market], fault, times, ms, after))
 
     async def clear(self) -> None:
         def calm(binance: Simulator) -> None:
@@ -382,52 +377,3 @@ class UsdmHarness(BinanceHarness):
 
 def _halt(rules: Any, status: str) -> None:
     rules.status = status
-
-
-def _arm(proxy: FaultProxy, api: str, fault: Fault, times: int, ms: int, after: int) -> None:
-    """Faults of requests and of events, on the wire."""
-    if fault in (Fault.EVENT_LOST, Fault.EVENT_REPEATED, Fault.EVENTS_REORDERED):
-        events: dict[str, Any] = {"times": times, "skip": after, "direction": Direction.TO_CLIENT, "data": _is_event}
-        if fault is Fault.EVENT_LOST:
-            proxy.drop_frame(**events)
-        elif fault is Fault.EVENT_REPEATED:
-            proxy.duplicate_frame(**events)
-        else:
-            proxy.reorder_frames(2, **events)
-        return
-    how: dict[str, Any] = {"times": times, "skip": after, "path": f"{api}/*"}
-    changes, reads = how | {"method": CHANGING, "path": f"{api}/v?/order*"}, how | {"method": "GET"}
-    wait = {"Retry-After": str(math.ceil(ms / 1000)), "Content-Type": "application/json"}
-    match fault:
-        case Fault.REQUEST_LOST:
-            proxy.drop_request(**changes)
-        case Fault.ANSWER_LOST:
-            proxy.drop_answer(**changes)
-        case Fault.ERROR_AFTER:
-            proxy.status(503, body=_SERVER, after_asking=True, **changes)
-        case Fault.UNAVAILABLE:
-            proxy.status(503, body=_SERVER, **changes)
-        case Fault.GARBLED:
-            proxy.garble(_half, **changes)
-        case Fault.RATE_LIMIT:
-            proxy.status(429, headers=wait, body=_TOO_MANY_ORDERS, **changes)
-        case Fault.BANNED:
-            proxy.status(418, headers=wait, body=_TOO_MANY, **how)
-        case Fault.SLOW:
-            proxy.delay(ms / 1000, **how)
-        case Fault.READ_FAILS:
-            proxy.status(502, **reads)
-        case Fault.READ_GARBLED:
-            proxy.garble(_half, **reads)
-        case Fault.READ_LIMITED:
-            proxy.status(429, headers=wait, body=_TOO_MANY, **reads)
-        case _:
-            raise AssertionError(f"{fault} is not offered")
-
-
-def _half(body: bytes) -> bytes:
-    return body[: len(body) // 2]
-
-
-def _is_event(data: str | bytes) -> bool:
-    return '"event"' in str(data)

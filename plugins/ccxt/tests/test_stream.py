@@ -400,3 +400,25 @@ def test_a_consumer_that_breaks_off() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run_virtual(body)
+
+
+def test_gaps_that_nobody_has_taken_yet_become_one() -> None:
+    """A consumer that was busy over two gaps hears of one, which reaches back to the beginning of the first."""
+
+    async def body(loop: asyncio.AbstractEventLoop) -> list[Any]:
+        venue = Venue()
+        stream = Stream(venue.dial, Numbered(), VirtualClock(loop), QUICK, Random(1))
+        events = stream.events()
+        told = [await anext(events), await anext(events)]
+        for _ in range(3):
+            await asyncio.sleep(10)
+            venue.wires[-1].frames.put_nowait(Broken("gone"))
+        await asyncio.sleep(10)
+        told += [await anext(events), await anext(events)]
+        await stream.close()
+        return told
+
+    told = run_virtual(body)
+    assert told[2] == Gap(START, "gone")
+    assert told[3].since == START
+    assert told[3].at >= START + 30_000

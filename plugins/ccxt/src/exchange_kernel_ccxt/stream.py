@@ -224,7 +224,7 @@ class Stream:
             self._live()
 
     def _gap(self, since: Ms, why: str) -> None:
-        self._gap_since = since
+        self._gap_since = since if self._gap_since is None else min(since, self._gap_since)
         self._mail.mark(Gap(since, why))
 
     def _live(self) -> None:

@@ -21,6 +21,7 @@ class Mailbox:
         self._filled = asyncio.Event()
         self._lost_since: Ms | None = None
         self._live: Live | None = None
+        self._merged: Ms | None = None
         self._over = False
         self._error: BaseException | None = None
 
@@ -35,6 +36,8 @@ class Mailbox:
     def mark(self, marker: Gap | Live) -> None:
         """A marker always has room: markers that follow each other say the same as two."""
         if isinstance(marker, Live):
+            if self._merged is not None:
+                marker, self._merged = Live(min(self._merged, marker.since), marker.at), None
             self._live = marker
         else:
             self._live = None
@@ -44,6 +47,7 @@ class Mailbox:
         if isinstance(marker, Gap) and isinstance(tail, Live) and len(self._items) > 1:
             if isinstance(self._items[-2], Gap):
                 self._items.pop()
+                self._merged = tail.since  # the next one ends this gap, too
                 return
         elif isinstance(marker, Gap) and isinstance(tail, Gap):
             return

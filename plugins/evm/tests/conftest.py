@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from exchange_kernel.clock import SystemClock
 from exchange_kernel_evm.testing.cache import cached
 from exchange_kernel_evm.testing.node import AnvilNode
 from exchange_kernel_evm.testing.npm import pack
@@ -46,13 +45,13 @@ def furnished(packages: Path) -> Iterator[Node]:
 
 @pytest.fixture
 def node(furnished: Node) -> Iterator[Node]:
-    """What a test does to it is undone; its clock is the machine's."""
+    """What a test does to it is undone. What still arrives of a test before is mined by nobody, and dropped."""
     furnished("anvil_dropAllTransactions")
-    snapshot = furnished("evm_snapshot")
-    furnished("evm_setTime", SystemClock().now_ms() // 1000)
-    yield furnished
-    furnished.revert(snapshot)
     furnished("evm_setAutomine", True)
+    snapshot = furnished("evm_snapshot")
+    yield furnished
+    furnished("evm_setAutomine", False)
+    furnished.revert(snapshot)
     furnished("evm_setBlockGasLimit", hex(30_000_000))
 
 

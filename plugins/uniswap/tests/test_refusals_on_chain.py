@@ -219,7 +219,11 @@ def test_what_waits_in_the_pool_beyond_its_end_is_never_executed(make: Make, dro
             for _ in range(3):
                 table.mine()
             await over(table, kernel, EXPIRED)
-        assert table.evidence.used == 1
+
+            async def spent() -> bool:
+                return table.evidence.used == 1
+
+            await table.until(spent, "its number is used")
 
     asyncio.run(scene())
 

@@ -103,7 +103,7 @@ class BinanceHarness(Harness):
             "market": self.market,
             "network": "custom",
             "urls": {self.market: proxy.url, f"{self.market}_ws": proxy.ws_url + self.stream},
-            "recv_window_ms": 600,
+            "recv_window_ms": 1_000,
             "slack_ms": 200,
             "read_lag_ms": 200,
             "timeout_ms": 3_000,

@@ -128,7 +128,7 @@ class Board:
                 await asyncio.sleep(0)  # and whoever asks at the same moment is among them
                 found = self._current(chain, interest)
                 if found is None:
-                    found = self._view = await self._read(chain)
+                    found = self._view = await self._read(chain, interest)
         age = self._chain_now() - found.at.time
         if age > self._config.max_quote_age_s:
             raise Unavailable(f"the newest block is {age} s old, more than max_quote_age_s")
@@ -140,8 +140,8 @@ class Board:
             return None
         return view if interest is None or interest in view.offers else None
 
-    async def _read(self, chain: ChainReads) -> View:
-        interests = self._kept(chain)
+    async def _read(self, chain: ChainReads, interest: Interest | None) -> View:
+        interests = self._kept(chain, interest)
         setup = self._setup
         reads = spot_reads(setup.at, setup.pools)
         tokens = {interest.swap.token_in for interest in interests}
@@ -177,8 +177,12 @@ class Board:
             self.taxes,
         )
 
-    def _kept(self, chain: ChainReads) -> list[Interest]:
+    def _kept(self, chain: ChainReads, interest: Interest | None) -> list[Interest]:
+        """Those of the last blocks, and the one that is asked for now: it may have waited for long."""
         newest = chain.newest
+        if interest is not None:
+            self._asked.pop(interest, None)
+            self._asked = {interest: newest, **self._asked}
         recent = [(at, interest) for interest, at in self._asked.items() if newest - at <= KEEP_BLOCKS]
         recent.sort(key=lambda row: row[0], reverse=True)
         self._asked = {interest: at for at, interest in recent[:MOST_KEPT]}

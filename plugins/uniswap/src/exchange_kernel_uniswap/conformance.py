@@ -36,7 +36,6 @@ __all__ = ["MARKET", "UniswapHarness"]
 CONFIRMATIONS: Final = 2
 BLOCK_S, TIMEOUT_S, WAIT_S = 1.0, 6.0, 20
 SPEED: Final = 4
-"""Seconds of the harness' clock in one of the machine's."""
 ACCOUNTS: Final[Mapping[str, LocalAccount]] = {
     name: Account.from_key(keccak(text=f"exchange kernel: the account {name} of the conformance kit"))
     for name in ("main", "second")
@@ -57,15 +56,16 @@ Transaction = tuple[dict[str, Any], dict[str, Any] | None]
 
 
 class UniswapHarness(Harness):
-    """``stack``: a chain that is shared, and put back as it was; without one every case has its own."""
+    """``stack``: a chain that is shared, and put back as it was; without one every case has its own. ``speed``: seconds
+    of the harness' clock in one of the machine's."""
 
     deviations = _DEVIATIONS
     venue, kind, symbol = "uniswap", "dex", "WETH/USDC"
     secrets: Mapping[str, str] = {"key": "0x" + bytes(ACCOUNTS["main"].key).hex()}
     faults = WIRE_FAULTS
 
-    def __init__(self, stack: UniswapStack | None = None) -> None:
-        self._stack, self._clock = stack, FastClock(SPEED)
+    def __init__(self, stack: UniswapStack | None = None, speed: int = SPEED) -> None:
+        self._stack, self._clock = stack, FastClock(speed)
         self._running = ExitStack()
         self._base = 0
         self._setup = Setup.of(MARKET, MAINNET)
@@ -92,7 +92,7 @@ class UniswapHarness(Harness):
         # The miner's thread has a connection of its own.
         aside = Chain(Rpc(stack.node.url))
         self._running.callback(aside.rpc.close)
-        self._aside = ProxyAside(stack.node.url, lambda: self._mine_at(aside), BLOCK_S / SPEED)
+        self._aside = ProxyAside(stack.node.url, lambda: self._mine_at(aside), BLOCK_S / self._clock.speed)
         self._aside.start()
         self._running.callback(self._aside.stop)
 
@@ -112,7 +112,7 @@ class UniswapHarness(Harness):
             "confirmations": CONFIRMATIONS,
             "address": ACCOUNTS[account].address,
             "poll_ms": 50,
-            "timeout_s": TIMEOUT_S / SPEED,
+            "timeout_s": TIMEOUT_S / self._clock.speed,
             "wait_s": WAIT_S,
             **MARKET,
         }
@@ -190,13 +190,13 @@ class UniswapHarness(Harness):
     async def inject(self, fault: Fault, *, times: int = 1, ms: int = 0, after: int = 0) -> None:
         if fault in READ_FAULTS:  # what a session has read of a block it asks again only in the next one
             self._mine_at(self._chain)
-        self._aside.inject(fault, times=times, ms=ms, after=after, pace=SPEED)
+        self._aside.inject(fault, times=times, ms=ms, after=after, pace=self._clock.speed)
 
     async def clear(self) -> None:
         self._aside.ask(self._aside.proxy.clear)
 
     async def outage(self, ms: int) -> None:
-        self._aside.outage(ms / 1000 / SPEED)
+        self._aside.outage(ms / 1000 / self._clock.speed)
 
     async def settle(self) -> None:
         self._mine_at(self._chain, CONFIRMATIONS + 2)

@@ -127,16 +127,18 @@ class Positions:
     # mints ------------------------------------------------------------------------------------------------------
 
     async def _origins_of(self, ids: Sequence[int], chain: ChainReads) -> dict[int, _Origin]:
-        for gone in self._origins.keys() - set(ids):
-            del self._origins[gone]
+        # Others ask at the same time, of other blocks: what is remembered is replaced as a whole.
+        before, found = self._origins, dict[int, _Origin]()
         for token_id in ids:
-            known = self._origins.get(token_id)
+            known = before.get(token_id)
             if known is not None:
                 receipt = await chain.raw("eth_getTransactionReceipt", known.mined.hash)
                 if isinstance(receipt, Mapping) and receipt.get("blockHash") == known.mined.block_hash:
+                    found[token_id] = known
                     continue
-            self._origins[token_id] = await self._origin(token_id, chain)
-        return {token_id: self._origins[token_id] for token_id in ids}
+            found[token_id] = await self._origin(token_id, chain)
+        self._origins = found
+        return found
 
     async def _origin(self, token_id: int, chain: ChainReads) -> _Origin:
         logs = await self.logs(chain, INCREASE, token_id, 0)

@@ -268,7 +268,9 @@ class _Run:
 
 
 def _standard(spec: Spec) -> StandardOrder:
-    return StandardOrder(spec.symbol, spec.side, spec.amount, spec.amount_in, spec.limit, spec.tif)
+    return StandardOrder(
+        spec.symbol, spec.side, spec.amount, spec.amount_in, spec.limit, spec.tif, post_only=spec.post_only
+    )
 
 
 def _ids(record: Record) -> set[VenueId]:

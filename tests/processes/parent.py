@@ -23,7 +23,7 @@ from tests.processes.child import PLACED, WANTED
 from tests.processes.mortal import ACCOUNT
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 VENUE = {
     "settings": {"window_ms": 2_000, "maker_fee": "0", "taker_fee": "0"},
     "accounts": {ACCOUNT: {"secret": "s3cret", "balances": {"USD": "10000000", "BTC": "10"}}},

@@ -78,7 +78,7 @@ async def burnt_after_it_was_seen(table: Table, *, mined: bool) -> None:
         if mined:
             node.mine()
             await asyncio.sleep(0.3)
-            assert node("evm_revert", mark)
+            node.revert(mark)
         _taken(table)
         _filled(await table.reaches(kernel, "a", *ENDED))
         await table.judge("a", foreign=1)
@@ -100,6 +100,7 @@ async def burnt_because_never_used(make: Make, node: Node) -> None:
             lost.clear()
             ended = [await table.reaches(kernel, name, *ENDED) for name in ("a", "b")]
             assert FILLED not in {state.status for state in ended[:1]}, ended
+        async with table.kernel() as kernel:
             await kernel.place_order(table.order("0.04"), "c")
             _filled(await table.reaches(kernel, "c", *ENDED))
             await table.judge("a", "b", "c")

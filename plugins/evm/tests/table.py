@@ -30,7 +30,7 @@ __all__ = ["ACCOUNT", "ENDED", "Table", "order"]
 ACCOUNT = "main"
 ENDED = tuple(status for status in IntentStatus if status.terminal)
 QUICK = Settings(sweep_every=0.1, first_look=0.05, backoff=0.05, max_backoff=0.3, snapshot_every=1.0)
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 BLOCK_S = 0.05
 FULL, ROOM = 50_000, 30_000_000
 """Gas of a block that has no room for an order, but for a transfer of nothing; and of one with room for all."""

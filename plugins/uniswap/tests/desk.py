@@ -32,7 +32,7 @@ from plugins.uniswap.tests.ground import POOLS, TOKENS, Node, Trader
 ACCOUNT, KEY_NAME = "desk", "EXK_TEST_DESK_KEY"
 SYMBOLS = ["WETH/USDC", "ETH/USDC", "WETH/USDT", "DAI/USDC", "WBTC/WETH"]
 CONFIRMATIONS = 1
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 BLOCK_S = 0.2
 QUICK = Settings(sweep_every=0.1, first_look=0.05, backoff=0.05, max_backoff=0.4, snapshot_every=2.0)
 SWAPS = {

@@ -11,6 +11,7 @@ from typing import Any
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+from exchange_kernel.clock import SystemClock
 from exchange_kernel_evm.abi import Function
 from exchange_kernel_evm.finality import Mined
 from exchange_kernel_evm.multicall import Read, Result, read_results, request
@@ -93,6 +94,13 @@ class Node:
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
+
+    def revert(self, mark: str) -> None:
+        """Back to a snapshot, in the machine's time: anvil goes on from the snapshot's, and a kernel that takes long
+        finds its newest block too old."""
+        assert self("evm_revert", mark)
+        head = int(self("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+        self("evm_setTime", max(SystemClock().now_ms() // 1000, head + 1))
 
 
 class Trader:

@@ -76,7 +76,7 @@ class Trial:
                 self.node("anvil_dropAllTransactions")
             case "reorganised":
                 self.node("anvil_mine", "0x2")
-                assert self.node("evm_revert", self.mark)
+                self.node.revert(self.mark)
                 self.node("evm_setAutomine", False)
                 self.node("anvil_mine", "0x4")
 

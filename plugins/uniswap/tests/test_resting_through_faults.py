@@ -42,7 +42,7 @@ __all__ = ["desk", "opened"]
 def reorganise(desk: Desk, mark: str, kept: list[str], then: Callable[[], None] = lambda: None) -> None:
     """Every block since the mark is another one. ``kept``: what the pool still has."""
     head = int(desk.node("eth_blockNumber"), 16)
-    assert desk.node("evm_revert", mark)
+    desk.node.revert(mark)
     desk.node("evm_increaseTime", 1)
     then()
     while int(desk.node("eth_blockNumber"), 16) <= head:

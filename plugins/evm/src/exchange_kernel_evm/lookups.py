@@ -217,7 +217,7 @@ class Lookups:
         why = is_stuck(Fees(tx.max_fee, tx.tip), state.head.base_fee, max(0, height - self._waits_since[waiting.hash]))
         if not why or tx.nonce != state.next:
             return None
-        meant = newest if self._priced_out.get(newest.hash) is not None else waiting
+        meant = newest if newest.hash in self._priced_out else waiting
         return Need("replace", state.head.time, why, reports.tx_id(meant.hash))
 
     @staticmethod

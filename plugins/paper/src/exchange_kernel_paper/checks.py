@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
-from exchange_kernel.orders import round_down, safe_price
+from exchange_kernel.orders import check_bounds, check_numbers, rounded
 from exchange_kernel.schema import (
     AmountType,
     Side,
@@ -15,14 +15,12 @@ from exchange_kernel.schema import (
     TimeInForce,
     TrailUnit,
     TriggerKind,
-    canonical,
 )
-from exchange_kernel.schema.numbers import EXACT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS
+from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec
 from exchange_kernel_paper.terms import VenueTerms
 
-_DIGITS = MAX_INTEGER_DIGITS + MAX_FRACTION_DIGITS
 _TRAILS = {TrailUnit.ABSOLUTE: "trailing_abs", TrailUnit.PERCENT: "trailing_pct"}
 _TRIGGERS = {
     (kind, unit): _TRAILS[unit] if kind is TriggerKind.TRAILING_STOP else kind.lower()
@@ -35,10 +33,10 @@ _NEVER_RESTS = "a market order never rests: what does not trade at once expires"
 
 def preview(spec: Spec, symbol: SymbolMetadata, terms: VenueTerms) -> Preview:
     """Exactly what would be sent for ``spec``. Raises Unsupported, InvalidOrder."""
-    _check_numbers(spec)
+    check_numbers(spec)
     _refuse_unsupported(spec, symbol)
-    sent = _rounded(spec, symbol)
-    _check_bounds(sent, symbol)
+    sent = rounded(spec, symbol)
+    check_bounds(sent, symbol)
     warnings = (_NEVER_RESTS,) if sent.limit is None and sent.tif not in _IMMEDIATE else ()
     return Preview(sent, _uses(sent, symbol), outlay(sent, symbol, terms), warnings, _needs(sent, terms))
 
@@ -96,24 +94,6 @@ def _base_for(quote: Decimal, price: Decimal, symbol: SymbolMetadata) -> Decimal
     return EXACT.multiply(EXACT.divide_int(quote, EXACT.multiply(price, step)), step)
 
 
-def _check_numbers(spec: Spec) -> None:
-    """Only finite decimals above zero go any further: with others, arithmetic itself would fail."""
-    for field, value in (
-        ("amount", spec.amount),
-        ("limit", spec.limit),
-        ("guard", spec.guard),
-        ("display", spec.display),
-    ):
-        if value is None and field != "amount":
-            continue
-        if not isinstance(value, Decimal):
-            raise InvalidOrder(field, value, "is not a Decimal")
-        if not value.is_finite() or value <= 0:
-            raise InvalidOrder(field, value, "must be a finite number above 0")
-        if not -_DIGITS < value.adjusted() < _DIGITS or len(value.as_tuple().digits) > _DIGITS:
-            raise InvalidOrder(field, value, f"has more than {_DIGITS} digits")
-
-
 def _refuse_unsupported(spec: Spec, symbol: SymbolMetadata) -> None:
     if spec.side not in symbol.capabilities.sides:
         only = ", ".join(sorted(symbol.capabilities.sides))
@@ -133,50 +113,6 @@ def _refuse_unsupported(spec: Spec, symbol: SymbolMetadata) -> None:
         raise InvalidOrder("display", spec.display, "needs a limit price")
     if (spec.until is not None) != (spec.tif is TimeInForce.GTD):
         raise InvalidOrder("until", spec.until, "belongs to tif GTD, which needs it")
-
-
-def _rounded(spec: Spec, symbol: SymbolMetadata) -> Spec:
-    """``spec`` on the market's grid; amounts down, prices never to the disadvantage."""
-    in_quote = spec.amount_in is AmountType.QUOTE
-    step = symbol.amounts.quote_step if in_quote else symbol.amounts.step
-    assert step is not None
-    amount = round_down(spec.amount, step)
-    limit = _price("limit", spec.limit, spec.side, symbol)
-    guard = None if limit is not None else _price("guard", spec.guard, spec.side, symbol)
-    display = None if spec.display is None else round_down(spec.display, symbol.amounts.step)
-    if display is not None and not in_quote:
-        display = min(display, amount)
-    if (amount, limit, guard, display) == (spec.amount, spec.limit, spec.guard, spec.display):
-        return spec
-    return revised(spec, amount=amount, limit=limit, guard=guard, display=display)
-
-
-def _price(field: str, price: Decimal | None, side: Side, symbol: SymbolMetadata) -> Decimal | None:
-    if price is None:
-        return None
-    safe = safe_price(price, side, symbol.prices)
-    if safe is None:
-        raise InvalidOrder(field, price, f"is outside the prices of {symbol.symbol_id}")
-    return safe
-
-
-def _check_bounds(spec: Spec, symbol: SymbolMetadata) -> None:
-    amounts, of = symbol.amounts, f"of {symbol.symbol_id}"
-    if spec.display is not None and not spec.display:
-        raise InvalidOrder("display", spec.display, f"is below one step {canonical(amounts.step)} {of}")
-    notional = None
-    if spec.amount_in is AmountType.QUOTE:
-        notional = spec.amount
-    else:
-        if spec.amount < amounts.min_amount:
-            raise InvalidOrder("amount", spec.amount, f"is below min_amount {canonical(amounts.min_amount)} {of}")
-        if amounts.max_amount is not None and spec.amount > amounts.max_amount:
-            raise InvalidOrder("amount", spec.amount, f"is above max_amount {canonical(amounts.max_amount)} {of}")
-        if spec.limit is not None:
-            notional = EXACT.multiply(spec.amount, spec.limit)
-    if notional is not None and amounts.min_notional is not None and notional < amounts.min_notional:
-        worth = f"is worth {canonical(notional)} {symbol.quote}"
-        raise InvalidOrder("amount", spec.amount, f"{worth}, below min_notional {canonical(amounts.min_notional)} {of}")
 
 
 def _uses(spec: Spec, symbol: SymbolMetadata) -> dict[str, Support]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
-from exchange_kernel.orders import round_down
+from exchange_kernel.orders import check_bounds, check_numbers, price_on_grid, round_down, rounded
 from exchange_kernel.schema import AmountType, Side, Support, TimeInForce, TrailUnit, TriggerKind, canonical
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec, Trigger
 from exchange_kernel_binance.spot.markets import SpotMarket
-from exchange_kernel_ccxt.exactly import check_bounds, check_numbers, price_on_grid, rounded
 
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 _NEVER_RESTS = "a market order never rests: what does not trade at once expires"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
-from exchange_kernel.orders import round_down
+from exchange_kernel.orders import check_bounds, check_numbers, round_down, rounded
 from exchange_kernel.schema import AmountType, Support, TimeInForce, TrailUnit, TriggerKind, canonical
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec
 from exchange_kernel_binance.usdm.markets import Contract
-from exchange_kernel_ccxt.exactly import check_bounds, check_numbers, rounded
 
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 _NEVER_RESTS = "a market order never rests: what does not trade at once expires"

@@ -81,7 +81,7 @@ async def close_ends_every_task(bench: Bench) -> None:
     await asyncio.wait(readers)
     await expect_nothing_left(bench, before, threads)
     if bench.harness.offers("requests"):
-        await bench.quiet(QUIET)  # what was on its way when it was closed arrives
+        await bench.quiet(0.5)  # what was on its way when it was closed arrives
         heard = await bench.harness.requests()
         await bench.quiet(QUIET)
         more = await bench.harness.requests() - heard

@@ -1,15 +1,18 @@
-"""Orders made exact: numbers as ``Decimal``, on the market's grid, never to the disadvantage of whoever ordered."""
+"""What an adapter's ``check`` needs of an order: exact numbers, on the market's grid, never to the disadvantage of
+whoever ordered, and within the market's bounds."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
 from exchange_kernel.errors import InvalidOrder
-from exchange_kernel.orders import round_down, safe_price
+from exchange_kernel.orders.grid import round_down, safe_price
 from exchange_kernel.schema import AmountType, Side, SymbolMetadata, canonical
 from exchange_kernel.schema.numbers import EXACT, MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Spec
+
+__all__ = ["check_bounds", "check_numbers", "price_on_grid", "rounded"]
 
 _DIGITS = MAX_INTEGER_DIGITS + MAX_FRACTION_DIGITS
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from exchange_kernel.state.commit import Change
@@ -152,8 +153,10 @@ class AdapterBoundary:
     async def account(self) -> Any:
         return await self._read("account", self.inner.account)
 
-    async def history(self, cursor: Any) -> Any:
-        return await self._read("history", self.inner.history, cursor)
+    def __getattr__(self, name: str) -> Any:
+        if name == "history":  # not every venue has one
+            return partial(self._read, name, self.inner.history)
+        raise AttributeError(name)
 
     async def _read(self, label: str, method: Any, *args: Any) -> Any:
         await self._touch(f"before {label}", args)

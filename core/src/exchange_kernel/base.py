@@ -30,14 +30,15 @@ class Resolution(StrEnum):
     """What an operator may say about a parked or unknown order.
 
     LOOK_AGAIN: ask the venue now. ABANDON: want nothing of it any more; it ends as soon as the rules of proof allow,
-    and
-    stays UNKNOWN until then. NEVER_SENT: the operator has proof from the venue that no order exists; accepted only for
-    tickets whose fence has no end, where no other proof is possible.
+    and stays UNKNOWN until then. NEVER_SENT: the operator has proof from the venue that no order exists; accepted only
+    for tickets whose fence has no end, where no other proof is possible. ENDED: the operator knows from the venue that
+    the order has ended with the fills booked; accepted only for one that the venue forgot (condition Unaccounted).
     """
 
     LOOK_AGAIN = "LOOK_AGAIN"
     ABANDON = "ABANDON"
     NEVER_SENT = "NEVER_SENT"
+    ENDED = "ENDED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,8 @@ class Condition(Value, frozen=True):
 
     Types: Synced, Protected, Degraded, Halted, Limited (reason: the limit of the account that holds the order back, as
     its configuration names it), AmendRejected, WaitingForSequence, ContradictedByVenue, VenueUnreachable, Emulated
-    (reason: the capability that the kernel provides in the venue's stead).
+    (reason: the capability that the kernel provides in the venue's stead), NeedsFirst (reason: what its venue wants
+    first), Held, Unaccounted (the venue forgot the order before what it executed could be read).
     """
 
     type: str

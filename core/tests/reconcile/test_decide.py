@@ -43,6 +43,7 @@ from exchange_kernel.reconcile.decide import (
     Facts,
     Finish,
     Park,
+    ParkLost,
     Query,
     Resend,
     Submit,
@@ -385,6 +386,9 @@ WORKING = [
     # R16
     case("not in a complete snapshot", working(), Query, facts(missing=True)),
     case("gone", working(booked=3), CloseForgotten, facts(gone=True, missing=True)),
+    case("gone, fills unknown", working(booked=3), Query, facts(lost=True, missing=True), why="records do not tell"),
+    case("lost, asked just now", working(), ParkLost, facts(lost=True, missing=True, query_at=SOON)),
+    case("lost, cancel asked for", working(desired=CANCELED), ParkLost, facts(lost=True, query_at=SOON)),
     # R20, R21
     # what a ledger showed and took back
     case("taken back: send again", reorganised(), Resend, facts(**LOOKED), row=MINED),
@@ -537,6 +541,7 @@ WORKING = [
     case("over, fills not final", record([attempt(state=A.CLOSING)], [row(state=T.DONE)]), Query),
     case("over, asked just now", record([attempt(state=A.CLOSING)], [row()]), Wait, facts(query_at=SOON), until=SOON),
     case("over, canceled", canceled(record([attempt(state=A.CLOSING)], [row()])), Query),
+    case("over, fills lost", record([attempt(state=A.CLOSING)], [row()]), ParkLost, facts(lost=True, query_at=SOON)),
     case("over, and gone", record([attempt(state=A.CLOSING)], [row(state=T.DONE)]), CloseForgotten, facts(gone=True)),
 ]
 
@@ -567,6 +572,7 @@ REVIVED = [
     case("cancel sent: look", revived("working", CANCELING), Query, facts(cancel_at=LATER)),
     case("over, fills not final", revived("canceled"), Query),
     case("gone", revived(), CloseForgotten, facts(gone=True)),
+    case("lost", revived(), ParkLost, facts(lost=True, query_at=SOON)),
     case("first it, then the live one", took(FULL), CancelOrder, attempt=took(FULL).attempts[0]),
     case("meanwhile the live one is amended", took(FULL), AmendOrder, facts(amendable=True, **PACED), amount=d(6)),
     case("the live one fits: wait", took(REDUCED), Wait, facts(amendable=True, **PACED), until=SOON),

@@ -21,16 +21,17 @@ from exchange_kernel.errors import IntentConflict, IntentFinished, StaleWrite
 from exchange_kernel.events import OrderResolved
 from exchange_kernel.orders.names import check_accountable
 from exchange_kernel.reconcile.draft import Draft
-from exchange_kernel.reconcile.resolve import dead_by_word
+from exchange_kernel.reconcile.resolve import dead_by_word, over_by_word
 from exchange_kernel.state.commit import Change
 from exchange_kernel.state.ops import CancelIntents
 
 TRIES = 8
+_WORDS = {"never-sent": dead_by_word, "ended": over_by_word}
 
 
 @click.command("resolve")
 @click.argument("intent_id")
-@click.option("--as", "how", type=click.Choice(["look-again", "abandon", "never-sent"]), required=True)
+@click.option("--as", "how", type=click.Choice(["look-again", "abandon", "never-sent", "ended"]), required=True)
 @config_option
 @account_option
 @actor_option
@@ -44,6 +45,8 @@ async def command(intent_id: str, how: str, config_path: Path, account: str | No
     abandon      want nothing of it any more; it ends when that is proved
     never-sent   you have proof from the venue that no order exists; taken only
                  where the venue itself can never prove it
+    ended        you know from the venue that the order has ended with the fills
+                 booked; taken only for one that the venue forgot (Unaccounted)
     """
     check_accountable(actor, reason)
     async with desk(config_path) as at:
@@ -69,8 +72,8 @@ async def _resolve(at: Desk, account: str, intent_id: str, how: str, actor: str,
         if lease is None:
             raise IntentConflict(f"intent {intent_id}: no kernel ever ran account {account}: nothing was sent")
         now = at.clock.now_ms()
-        never = how == "never-sent"
-        draft = dead_by_word(record, intent_id, now, actor, reason) if never else Draft(record, now)
+        word = _WORDS.get(how)
+        draft = Draft(record, now) if word is None else word(record, intent_id, now, actor, reason)
         draft.emit(OrderResolved, actor=actor, how=f"{how}: {reason}"[:200])
         draft.progress(next_due=0)
         change = Change(account, lease.epoch, draft.before, draft.record, tuple(draft.events))

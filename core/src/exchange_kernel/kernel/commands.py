@@ -15,7 +15,7 @@ from exchange_kernel.orders.names import check_accountable, check_id, check_labe
 from exchange_kernel.orders.validate import emulated_features
 from exchange_kernel.reconcile.outcome import Resolved
 from exchange_kernel.reconcile.queue import Priority
-from exchange_kernel.reconcile.resolve import never_sent
+from exchange_kernel.reconcile.resolve import by_word
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.schema import StandardOrder
 from exchange_kernel.state.ops import CancelIntents, CreateIntents, ModifyIntent, NewIntent, SetHalt
@@ -197,10 +197,10 @@ class Commands(Account):
                 session.wrote.add(intent_id)
                 await self._store.execute(CancelIntents(self.exchange_id, (intent_id,), actor, reason[:200]))
                 session.user_wrote([intent_id], Priority.CANCEL)
-            case Resolution.NEVER_SENT:
+            case Resolution.NEVER_SENT | Resolution.ENDED as how:
                 for _ in range(8):
                     try:
-                        await never_sent(session, intent_id, actor, reason)
+                        await by_word(session, intent_id, how is Resolution.ENDED, actor, reason)
                         break
                     except StaleWrite:
                         session.forget(intent_id)

@@ -19,16 +19,19 @@ from exchange_kernel.events import (
     OrderRecorded,
     OrderRejected,
 )
-from exchange_kernel.models import ZERO, Desired, IntentStatus
+from exchange_kernel.models import ZERO, Condition, Desired, IntentStatus
 from exchange_kernel.reconcile.charging import charge
 from exchange_kernel.reconcile.decide import ended_by_us
-from exchange_kernel.reconcile.decisions import CloseDead, CloseForgotten, Decision, Finish, KeepOrder, Park
+from exchange_kernel.reconcile.decisions import CloseDead, CloseForgotten, Decision, Finish, KeepOrder, Park, ParkLost
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.schema import AmountType
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketState, is_step
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Spec, VenueStatus
+
+UNACCOUNTED = "Unaccounted"
+"""The condition of an order that left the venue's records before what it executed could be read."""
 
 _ENDINGS: dict[IntentStatus, type[Event]] = {
     IntentStatus.FILLED: OrderFilled,
@@ -47,7 +50,7 @@ def apply(draft: Draft, decision: Decision) -> bool:
             draft.settle_tickets(attempt.n)
             draft.emit(AttemptProvedDead, attempt=attempt.n, proof=proof)
         case CloseForgotten(attempt=attempt):
-            _forget(draft, attempt)
+            forget(draft, attempt, "absent from a complete snapshot and from complete fill history")
         case KeepOrder(attempt=attempt):
             generation = draft.record.intent.generation
             draft.put_attempt(revised(attempt, generation=generation))
@@ -57,6 +60,10 @@ def apply(draft: Draft, decision: Decision) -> bool:
             finish(draft, status, reason)
         case Park(reason=reason):
             park(draft, reason)
+            return False
+        case ParkLost(attempt=attempt, reason=reason):
+            park(draft, reason)
+            draft.condition(Condition(UNACCOUNTED, "NoHistory", f"attempt {attempt.n}: {reason}", draft.now))
             return False
         case _:
             return False
@@ -116,7 +123,8 @@ def unknown(draft: Draft, attempt: Attempt, reason: str) -> None:
         draft.emit(OrderOutcomeUnknown, attempt=attempt.n, reason=reason)
 
 
-def _forget(draft: Draft, attempt: Attempt) -> None:
+def forget(draft: Draft, attempt: Attempt, reason: str) -> None:
+    """Close an attempt that the venue knows no more, with the fills booked."""
     status = attempt.venue_status if _over(attempt) else "forgotten"
     closed = revised(
         attempt,
@@ -133,7 +141,7 @@ def _forget(draft: Draft, attempt: Attempt) -> None:
         venue_status=status,
         filled_base=closed.booked_base,
         filled_quote=closed.booked_quote,
-        reason="absent from a complete snapshot and from complete fill history",
+        reason=reason,
     )
 
 
@@ -171,6 +179,8 @@ def status_of(record: Record) -> IntentStatus:
         if progress.status is IntentStatus.PARKED:
             return IntentStatus.PARKED
         return IntentStatus.PARTIALLY_FILLED if filled else IntentStatus.PENDING
+    if any(condition.type == UNACCOUNTED for condition in progress.conditions):
+        return IntentStatus.PARKED
     if not live.seen:
         if progress.status in (IntentStatus.UNKNOWN, IntentStatus.PARKED):
             return progress.status

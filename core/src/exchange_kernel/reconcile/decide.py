@@ -17,6 +17,7 @@ from exchange_kernel.reconcile.decisions import (
     Finish,
     KeepOrder,
     Park,
+    ParkLost,
     Query,
     Resend,
     Submit,
@@ -30,6 +31,9 @@ from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.rows import OPENING, Attempt, AttemptState, Record, TicketKind, TicketRow, TicketState
 from exchange_kernel.value import revised
 from exchange_kernel.venue import VenueStatus, Why
+
+LOST = "the venue does not know it any more, and its records do not tell what it executed: look there, then resolve it"
+"""Why an order is parked that was seen, is not among the open ones, and whose fills cannot be read (R16)."""
 
 NO_EFFECT_CODES = frozenset({"NotSent", "RateLimited", "ClockSkew"})
 """Definite, and nobody's fault: an attempt that ended so does not count against ``max_attempts``."""
@@ -60,7 +64,7 @@ def _decide(record: Record, facts: Facts) -> Decision:
     if taken_back(record, live, facts):
         return undecided(record, live, facts)
     if live.state is AttemptState.CLOSING:
-        return CloseForgotten(live) if facts.gone else query(live, "final fills", facts)
+        return _gone(live, facts) or query(live, "final fills", facts)
     return _working(record, live, facts) if live.seen else undecided(record, live, facts)
 
 
@@ -268,9 +272,21 @@ def _repeat(record: Record, live: Attempt, place: TicketRow, facts: Facts) -> De
     )
 
 
-def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
+def _gone(attempt: Attempt, facts: Facts) -> Decision | None:
+    """It was at the venue and is not there any more: closed where its fills are all told, or else an operator's."""
     if facts.gone:
-        return CloseForgotten(live)
+        return CloseForgotten(attempt)
+    if not facts.lost:
+        return None
+    if facts.now >= facts.query_at:
+        return Query(attempt, LOST)
+    return ParkLost(attempt, LOST)
+
+
+def _working(record: Record, live: Attempt, facts: Facts) -> Decision:
+    over = _gone(live, facts)
+    if over is not None:
+        return over
     total = remaining(record, without=live.n)
     unsettled = [row for row in record.tickets_of(live.n) if row.state.open]
     stale = record.intent.generation != live.generation
@@ -391,15 +407,16 @@ def _revived(record: Record, revived: Attempt, facts: Facts) -> Decision:
         return step
     if not ends_now(record, facts) and live.spec.amount <= remaining(record, without=live.n):
         return step
-    urgent = _working(record, live, revised(facts, missing=False, gone=False))
+    urgent = _working(record, live, revised(facts, missing=False, gone=False, lost=False))
     return urgent if isinstance(urgent, (AmendOrder, CancelOrder)) else step
 
 
 def _end_revived(record: Record, revived: Attempt, facts: Facts) -> Decision:
     if number_used(record, revived, facts):
         return _dead(revived, facts)
-    if facts.gone:
-        return CloseForgotten(revived)
+    over = _gone(revived, facts)
+    if over is not None:
+        return over
     if revived.venue_status in _OVER:
         return query(revived, "late evidence: final fills", facts)
     unsettled = [row for row in record.tickets_of(revived.n) if row.state.open]

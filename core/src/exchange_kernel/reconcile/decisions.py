@@ -103,6 +103,13 @@ class Park(Value, frozen=True):
     reason: str
 
 
+class ParkLost(Value, frozen=True):
+    """Seen once, not at the venue any more, and the venue's records do not tell what it executed meanwhile."""
+
+    attempt: Attempt
+    reason: str
+
+
 class Wait(Value, frozen=True):
     """Nothing to do until ``until`` (local ms; None: until something happens)."""
 
@@ -124,5 +131,6 @@ Decision = (
     | CloseForgotten
     | Finish
     | Park
+    | ParkLost
     | Wait
 )

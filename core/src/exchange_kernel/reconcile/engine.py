@@ -16,6 +16,7 @@ from exchange_kernel.reconcile.decisions import (
     BurnNumber,
     CancelOrder,
     Park,
+    ParkLost,
     Query,
     ReplaceOrder,
     Resend,
@@ -91,7 +92,7 @@ class Reconciler:
                 continue
             refresh(draft, price_of(session, draft.record))
             match decision:
-                case Wait() | Park():
+                case Wait() | Park() | ParkLost():
                     return await self._rest(draft, decision, consumed)
                 case Query():
                     if draft.dirty:
@@ -148,7 +149,7 @@ class Reconciler:
         record = await self.session.commit(draft, consumed=consumed)
         return Draft(record, draft.now)
 
-    async def _rest(self, draft: Draft, decision: Wait | Park, consumed: int) -> float | None:
+    async def _rest(self, draft: Draft, decision: Wait | Park | ParkLost, consumed: int) -> float | None:
         session, record = self.session, draft.record
         until = decision.until if isinstance(decision, Wait) else draft.now + session.backoff_ms(16)
         if isinstance(decision, Wait) and decision.reason and not record.progress.status.terminal:

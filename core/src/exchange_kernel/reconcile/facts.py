@@ -5,12 +5,12 @@ from __future__ import annotations
 from exchange_kernel.errors import InvalidOrder, NoEffect
 from exchange_kernel.reconcile.decide import remaining
 from exchange_kernel.reconcile.prerequisites import Standing
-from exchange_kernel.reconcile.proof import Look
-from exchange_kernel.reconcile.session import Session
+from exchange_kernel.reconcile.session import Session, Watch
 from exchange_kernel.reconcile.target import spec_of
 from exchange_kernel.reconcile.wanted import emulated_end
 from exchange_kernel.reconcile.weighing import Facts
 from exchange_kernel.state.rows import Attempt, Record
+from exchange_kernel.venue import History
 
 
 def gather(session: Session, record: Record, standing: Standing, met: bool | None = None) -> Facts:
@@ -34,6 +34,7 @@ def gather(session: Session, record: Record, standing: Standing, met: bool | Non
             refused=standing.refused,
             met=met,
         )
+    gone, lost = _absent(session, record.revived or live, watch)
     return Facts(
         now=now,
         opened=session.opened,
@@ -48,7 +49,8 @@ def gather(session: Session, record: Record, standing: Standing, met: bool | Non
         amendable=amendable,
         same=same,
         missing=watch.missing is not None,
-        gone=_gone(record.revived or live, watch.looks, watch.snapshot_since, watch.history_since),
+        gone=gone,
+        lost=lost,
         looked=watch.asked,
         waits=standing.waits,
         refused=standing.refused,
@@ -57,11 +59,18 @@ def gather(session: Session, record: Record, standing: Standing, met: bool | Non
     )
 
 
-def _gone(attempt: Attempt | None, looks: list[Look], snapshot: bool, history: bool) -> bool:
-    """Seen once, and then absent from two looks, from a snapshot and from history begun since (R16)."""
-    if attempt is None or not attempt.seen or not (snapshot and history) or len(looks) < 2:
-        return False
-    return looks[-1].key == attempt.key and looks[-1].began - looks[0].began >= 1.0
+def _absent(session: Session, attempt: Attempt | None, watch: Watch) -> tuple[bool, bool]:
+    """Is it gone: seen once, and then absent from two looks, from a snapshot and from history begun since (R16)? And is
+    it lost: the same, where the venue has no history, and no lookup that would show its fills since it was placed?"""
+    if attempt is None or not attempt.seen or not watch.snapshot_since or len(watch.looks) < 2:
+        return False, False
+    first, last = watch.looks[0], watch.looks[-1]
+    if last.key != attempt.key or last.began - first.began < 1.0:
+        return False, False
+    if isinstance(session.adapter, History):
+        return watch.history_since, False
+    told = all("fills" in each.absent.looked and each.absent.since <= attempt.placed_at for each in watch.looks)
+    return told, not told
 
 
 def _change(session: Session, record: Record, live: Attempt) -> tuple[bool, bool]:

@@ -239,8 +239,6 @@ class Intake:
                 watch.missing = result.began
             if watch.looks and watch.looks[0].began < result.began:
                 watch.snapshot_since = True
-                if not isinstance(session.adapter, History):
-                    watch.history_since = all("fills" in look.absent.looked for look in watch.looks)
             session.queue.mark(intent_id, Priority.RESYNC)
             result.marked.add(intent_id)
 

@@ -10,7 +10,7 @@ from typing import Literal
 from exchange_kernel.errors import NotSent, RateLimited, VenueError
 from exchange_kernel.events import AmendRejected, OrderResolved
 from exchange_kernel.models import Condition, IntentStatus
-from exchange_kernel.reconcile.apply import settle, unknown
+from exchange_kernel.reconcile.apply import UNACCOUNTED, settle, unknown
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.fold import Source, fold, void
 from exchange_kernel.reconcile.proof import ticket_over
@@ -103,6 +103,7 @@ def take(draft: Draft, item: Item, opened: Opened) -> None:
     match item:
         case Reported(n=n, report=report, source=source):
             fold(draft, n, report, source)
+            draft.clear_condition(UNACCOUNTED)
         case Stepped(n=n, report=step):
             stepped(draft, n, step)
         case Voided(n=n, event=event):

@@ -20,11 +20,12 @@ class Facts(Value, frozen=True):
     order (emulated GTD/DAY). ``amendable``: the venue can change the working order into what is wanted now, natively.
     ``same``: the working order is that already.
     ``missing``: a complete snapshot did not show the revived attempt, or else the live one. ``gone``: neither do two
-    lookups, nor a complete snapshot and complete fill history begun since. ``cancel_at``, ``resend_at``: not before
-    these (pacing). ``looked``: how often it was looked up since its last command. ``waits``: for which prerequisite a
-    new attempt has to wait, or ""; ``refused``: why that will not come, or "" (R28). ``need``: what the newest report
-    of the live attempt says that it needs. ``met``: does the price meet an order that the kernel keeps itself; None for
-    any other.
+    lookups, nor a complete snapshot and complete fill history begun since. ``lost``: the same, but the venue has no
+    history, and its lookups do not reach back far enough to tell what it executed. ``cancel_at``, ``resend_at``: not
+    before these (pacing). ``looked``: how often it was looked up since its last command. ``waits``: for which
+    prerequisite a new attempt has to wait, or ""; ``refused``: why that will not come, or "" (R28). ``need``: what the
+    newest report of the live attempt says that it needs. ``met``: does the price meet an order that the kernel keeps
+    itself; None for any other.
     """
 
     now: int
@@ -41,6 +42,7 @@ class Facts(Value, frozen=True):
     same: bool = False
     missing: bool = False
     gone: bool = False
+    lost: bool = False
     looked: int = 0
     waits: str = ""
     refused: str = ""

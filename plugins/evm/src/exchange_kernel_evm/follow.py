@@ -21,7 +21,6 @@ from exchange_kernel.venue import (
 )
 from exchange_kernel_evm import reports
 from exchange_kernel_evm.answers import NodeError
-from exchange_kernel_evm.endpoint import Request
 from exchange_kernel_evm.finality import Branch, Mined
 from exchange_kernel_evm.heads import Heads
 from exchange_kernel_evm.ledger import Ledger, State
@@ -145,9 +144,7 @@ class Follow:
         gone = [each for tx_hash, each in before.items() if tx_hash not in rows]
         if not gone:
             return
-        requests: list[Request] = [("eth_getTransactionReceipt", (each.mined.hash,)) for each in gone]
-        _, receipts = await self._ledger.rpc.read(requests)
-        mined = await self._ledger.mined(receipts)
+        mined = await self._ledger.included([each.mined.hash for each in gone], state)
         for each in gone:
             at = mined.get(each.mined.hash)
             if at is None:  # a reorganisation took its own block
@@ -167,6 +164,7 @@ class Follow:
             if row is None or isinstance(row, NodeError):
                 raise Unavailable(f"the parent of block {line[0].number} is not known")
             line.insert(0, Block.of(row))
+            self._ledger.rpc.remember(line[0])
             if line[0].number <= known.branch.oldest:
                 break
         return line
@@ -176,11 +174,7 @@ class Follow:
         if row["hash"] != block.hash:
             raise Unavailable(f"block {block.number} changed while it was read")
         mine = [tx for tx in row["transactions"] if str(tx["from"]).lower() == self._ledger.address.lower()]
-        requests: list[Request] = [("eth_getTransactionReceipt", (tx["hash"],)) for tx in mine]
-        if not requests:
-            return
-        _, receipts = await self._ledger.rpc.read(requests)
-        mined = await self._ledger.mined(receipts)
+        mined = await self._ledger.included([str(tx["hash"]) for tx in mine], state)
         for tx in mine:
             at = mined.get(str(tx["hash"]).lower())
             if at is None or at.block_hash != block.hash:

@@ -13,6 +13,7 @@ from exchange_kernel_evm.chains import Chain
 from exchange_kernel_evm.endpoint import Answer, Request
 from exchange_kernel_evm.fees import gas_cost
 from exchange_kernel_evm.finality import Mined, who_used
+from exchange_kernel_evm.inclusion import Included
 from exchange_kernel_evm.multicall import BLOCK_NUMBER, BLOCK_TIME, Read, Result, read_results, request
 from exchange_kernel_evm.reports import Seen
 from exchange_kernel_evm.rpc import Block, Rpc
@@ -49,6 +50,7 @@ class Ledger:
         self.rpc, self.chain, self.address = rpc, chain, address
         self._shared: dict[str, tuple[int, Answer]] = {}
         self._known: State | None = None
+        self._included = Included(rpc.headers)
 
     @property
     def newest(self) -> int:
@@ -60,6 +62,11 @@ class Ledger:
         """See :class:`exchange_kernel_evm.venue.ChainReads`."""
         header = self.rpc.header
         return "" if header is None else header.hash
+
+    @property
+    def next_number(self) -> int:
+        """The smallest number that was not used in any block when that was read last; 0 before."""
+        return 0 if self._known is None else self._known.next
 
     async def read(self, reads: Sequence[Read]) -> tuple[Block, list[Result]]:
         """Contracts, all in one state: see :class:`exchange_kernel_evm.venue.ChainReads`."""
@@ -128,6 +135,24 @@ class Ledger:
                 break
         self._known = State(head, final, used, following, ())
         return revised(self._known, answers=tuple(answers[3:]))
+
+    async def included(self, hashes: Sequence[str], state: State | None = None) -> dict[str, Mined]:
+        """Which of these transactions are in blocks: see :class:`exchange_kernel_evm.venue.ChainReads`. ``state``: of
+        the branch that is meant, where that was read."""
+        known = state or self._known
+        head, final = (self.rpc.header, -1) if known is None else (known.head, known.final.number)
+        wanted = [each.lower() for each in dict.fromkeys(hashes)]
+        found = {each: at for each in wanted if (at := self._included.get(each, head, final)) is not None}
+        missing: list[Request] = [("eth_getTransactionReceipt", (each,)) for each in wanted if each not in found]
+        if not missing:
+            return found
+        head, receipts = await self.rpc.read(missing)
+        for each in receipts:
+            _sound(each)
+        read = await self.mined(receipts)
+        for at in read.values():
+            self._included.keep(at, head)
+        return found | read
 
     async def mined(self, receipts: Iterable[Answer]) -> dict[str, Mined]:
         """Transactions in blocks, by hash, from receipts (None: in no block). Raises Unavailable, RateLimited."""

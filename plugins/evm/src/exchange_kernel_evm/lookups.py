@@ -24,7 +24,6 @@ from exchange_kernel.venue import (
 )
 from exchange_kernel_evm import reports
 from exchange_kernel_evm.body import Body, read_body
-from exchange_kernel_evm.endpoint import Request
 from exchange_kernel_evm.fees import Fees, is_stuck
 from exchange_kernel_evm.finality import Mined
 from exchange_kernel_evm.ledger import Ledger, State
@@ -69,18 +68,7 @@ class Lookups:
             raise Unavailable(f"what this ticket would have become cannot be told: {error}") from None
         if not rows:
             return await self._by_key(ref)
-        requests: list[Request] = [("eth_getTransactionReceipt", (row.hash,)) for row in rows]
-        requests += [("eth_getTransactionByHash", (row.hash,)) for row in rows]
-        state = await self._ledger.state(requests)
-        for each in state.answers:
-            if isinstance(each, Exception):
-                raise Unavailable(str(each))
-        mined = await self._ledger.mined(state.answers[: len(rows)])
-        pooled = {
-            row.hash
-            for row, answer in zip(rows, state.answers[len(rows) :], strict=True)
-            if isinstance(answer, Mapping) and row.hash not in mined
-        }
+        state, mined, pooled = await self.places([row.body for row in rows])
         by_number: dict[int, list[_Row]] = defaultdict(list)
         for row in rows:
             by_number[row.body.tx.unsigned.nonce].append(row)
@@ -103,6 +91,28 @@ class Lookups:
         ours = [mined[row.hash] for row in rows if row.hash in mined]
         paid = [reports.gas(each, self._ledger.chain.native) for each in ours if each.block <= state.final.number]
         return Absent(at, 0, _LOOKED, tuple(paid))
+
+    async def places(self, bodies: Sequence[Body]) -> tuple[State, dict[str, Mined], set[str]]:
+        """Where these transactions are, and in which state of the chain: those in blocks, and the hashes of those that
+        a node has in its pool. A number that is used in no block needs no receipt, and one that is used no pool.
+
+        Raises Unavailable, RateLimited.
+        """
+        hashes = {body.tx.hash: body.tx.unsigned.nonce for body in bodies}
+        before = self._ledger.next_number
+        asked = [each for each, nonce in hashes.items() if nonce >= before]
+        state = await self._ledger.state([("eth_getTransactionByHash", (each,)) for each in asked])
+        answers = dict(zip(asked, state.answers, strict=True))
+        mined = await self._ledger.included([each for each, nonce in hashes.items() if nonce < state.next], state)
+        # A reorganisation may have taken back what used them.
+        late = [each for each, nonce in hashes.items() if nonce >= state.next and each not in answers]
+        if late:
+            _, more = await self._ledger.rpc.read([("eth_getTransactionByHash", (each,)) for each in late])
+            answers |= dict(zip(late, more, strict=True))
+        for each in answers.values():
+            if isinstance(each, Exception):
+                raise Unavailable(str(each))
+        return state, mined, {h for h, row in answers.items() if isinstance(row, Mapping) and h not in mined}
 
     async def outcome(self, terms: Terms, mined: Mined, others: Sequence[Mined] = ()) -> Outcome:
         """What a placing transaction did. ``others``: what else of the attempt is in a block."""
@@ -180,9 +190,7 @@ class Lookups:
         own, since = await self._ledger.own_since(ref.placed_at, state.head)
         seen = state.seen(self._ledger.chain.native)
         tagged = [row for row in own if key_of(bytes.fromhex(str(row["input"])[2:])) == ref.key]
-        requests: list[Request] = [("eth_getTransactionReceipt", (row["hash"],)) for row in tagged]
-        _, receipts = await self._ledger.rpc.read(requests) if requests else (None, [])
-        mined = await self._ledger.mined(receipts)
+        mined = await self._ledger.included([str(row["hash"]) for row in tagged], state)
         found: list[OrderReport | StepReport] = []
         for row in tagged:
             tx, at = unsigned_of(row), mined.get(str(row["hash"]).lower())

@@ -118,7 +118,7 @@ class Rpc:
         self.header: Block | None = None
         """The newest header that was read, of whichever node."""
         self.headers: dict[str, Block] = {}
-        """Those that were the newest one once, by hash: the last few."""
+        """Those that were read, by hash: the last few."""
 
     @property
     def highest(self) -> int:
@@ -208,10 +208,7 @@ class Rpc:
                     raise newest
                 head = self.header = Block.of(newest)
                 self._ahead(node, head.number)
-                if head.hash not in self.headers:
-                    self.headers[head.hash] = head
-                    if len(self.headers) > KEPT_HEADERS:
-                        del self.headers[next(iter(self.headers))]
+                self.remember(head)
             answers += reply
         for each in answers:
             if isinstance(each, NodeError) and each.meaning in (Meaning.RATE_LIMIT, Meaning.AUTH):
@@ -221,6 +218,13 @@ class Rpc:
             self._ahead(node, head.number)
         assert head is not None
         return head, answers
+
+    def remember(self, block: Block) -> None:
+        """A header that was read."""
+        if block.hash not in self.headers:
+            self.headers[block.hash] = block
+            if len(self.headers) > KEPT_HEADERS:
+                del self.headers[next(iter(self.headers))]
 
     def _ahead(self, node: _Node, number: int) -> None:
         """Raises Unavailable for a node that is behind what was seen."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 
 from exchange_kernel.errors import InsufficientFunds, NotSent, OrderRefused, Unavailable, UnknownTarget, Unsupported
@@ -38,7 +38,7 @@ from exchange_kernel_evm.abi import revert_reason
 from exchange_kernel_evm.allowances import wish_of
 from exchange_kernel_evm.answers import Meaning, NodeError, revert_data
 from exchange_kernel_evm.body import Body, Op, read_body, write_body
-from exchange_kernel_evm.endpoint import Answer, Request
+from exchange_kernel_evm.endpoint import Answer
 from exchange_kernel_evm.fees import Fees, Limits, estimate, history_request, is_stuck, read_history, replace
 from exchange_kernel_evm.finality import Mined
 from exchange_kernel_evm.funds import short_of
@@ -177,14 +177,7 @@ class Tickets:
         One that waits in the pool for no bad fee is waited for; else its number is taken again, for a higher one.
         """
         rows = self._lookups.rows(ref)
-        requests: list[Request] = [("eth_getTransactionReceipt", (body.tx.hash,)) for _, body in rows]
-        requests += [("eth_getTransactionByHash", (body.tx.hash,)) for _, body in rows]
-        state = await self._ledger.state(requests)
-        for each in state.answers:
-            if isinstance(each, Exception):
-                raise Unavailable(str(each))
-        mined = await self._ledger.mined(state.answers[: len(rows)])
-        pooled = [isinstance(answer, Mapping) for answer in state.answers[len(rows) :]]
+        state, mined, pooled = await self._lookups.places([body for _, body in rows])
         placed = [body for _, body in rows if body.op == "order" and _succeeded(mined.get(body.tx.hash))]
         if not placed:
             return None
@@ -192,12 +185,12 @@ class Tickets:
         if before is not None and before.slot is not None and before.slot.number < state.next:
             raise UnknownTarget(f"number {before.slot.number} is used already")
         again, newest = prep.now + self._ledger.chain.block_ms, None
-        for (ticket, body), waits in zip(rows, pooled, strict=True):
+        for ticket, body in rows:
             at = mined.get(body.tx.hash)
             if body.op in ("cancel", "settle") and at is not None and at.ok and at.block > state.final.number:
                 return NotNow(again, f"{at.hash} has ended it, and is not final yet")
             if body.tx.unsigned.nonce >= state.next:
-                newest = ticket, body, waits
+                newest = ticket, body, body.tx.hash in pooled
         if newest is not None and before is None:
             before, body, waits = newest
             fees = Fees(body.tx.unsigned.max_fee, body.tx.unsigned.tip)

@@ -170,6 +170,11 @@ class ChainReads(Protocol):
         """Contracts, all in the same block: in one request. Raises Unavailable, RateLimited."""
         ...
 
+    async def included(self, hashes: Sequence[str]) -> dict[str, Mined]:
+        """Which of these transactions are in blocks, by hash. What was read before is read again only where its block
+        may be in the chain no more. Raises Unavailable, RateLimited."""
+        ...
+
     async def mined(self, receipts: Iterable[Answer]) -> dict[str, Mined]:
         """Transactions in blocks, by hash, from receipts as nodes tell them. Raises Unavailable, RateLimited."""
         ...

@@ -129,14 +129,14 @@ class Positions:
     async def _origins_of(self, ids: Sequence[int], chain: ChainReads) -> dict[int, _Origin]:
         # Others ask at the same time, of other blocks: what is remembered is replaced as a whole.
         before, found = self._origins, dict[int, _Origin]()
+        still = await chain.included([known.mined.hash for each in ids if (known := before.get(each)) is not None])
         for token_id in ids:
             known = before.get(token_id)
-            if known is not None:
-                receipt = await chain.raw("eth_getTransactionReceipt", known.mined.hash)
-                if isinstance(receipt, Mapping) and receipt.get("blockHash") == known.mined.block_hash:
-                    found[token_id] = known
-                    continue
-            found[token_id] = await self._origin(token_id, chain)
+            at = None if known is None else still.get(known.mined.hash)
+            if known is not None and at is not None and at.block_hash == known.mined.block_hash:
+                found[token_id] = known
+            else:
+                found[token_id] = await self._origin(token_id, chain)
         self._origins = found
         return found
 
@@ -178,8 +178,7 @@ class Positions:
 
     async def receipts(self, chain: ChainReads, hashes: Sequence[str]) -> list[Mined]:
         """Transactions that a log named. Raises Unavailable where one is in no block any more."""
-        rows = [await chain.raw("eth_getTransactionReceipt", each) for each in hashes]
-        found = await chain.mined(rows)
+        found = await chain.included(hashes)
         if any(each.lower() not in found for each in hashes):
             raise Unavailable("a log's transaction is not in a block: the chain changed while it was read")
         return [found[each.lower()] for each in hashes]

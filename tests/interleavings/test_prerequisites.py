@@ -10,6 +10,7 @@ import pytest
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.state.rows import TicketKind, is_step
 from tests.interleavings.desk import ACCOUNT, BTC, Desk, Process, buy, play
+from tests.interleavings.venues import Draws
 
 FENCES = ("time_window", "sequence", "height", "permanent_key")
 
@@ -152,5 +153,27 @@ def test_what_lives_counts_when_more_is_needed() -> None:
         await process.kernel.place_order(buy("0.6"), "c")
         await desk.reaches("c", IntentStatus.WORKING)
         assert len(await steps(desk)) == 3
+
+    play(scene, enable="allowance")
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["at once", "after a restart"])
+def test_what_an_order_has_taken_already_is_not_needed_a_second_time(restart: bool) -> None:
+    """An order that rests has used up its allowance: the next one counts alone; a restart hears that again from the
+    first snapshot, although nothing else about the order is news."""
+
+    async def scene(desk: Desk) -> None:
+        process = await desk.start(adapter=Draws)
+        await process.kernel.place_order(buy("0.3"), "a")
+        await desk.reaches("a", IntentStatus.WORKING)
+        if restart:
+            await process.kernel.stop()
+            process = await desk.start(adapter=Draws)
+        await process.kernel.force_reconciliation()
+        await asyncio.sleep(1)
+        await process.kernel.place_order(buy("0.2"), "b")
+        await desk.reaches("b", IntentStatus.REJECTED)  # sent as it was: this exchange would have wanted 0.5
+        assert enabled(desk) == {BTC: Decimal("0.3")}
+        assert executed(desk) == 1
 
     play(scene, enable="allowance")

@@ -48,6 +48,31 @@ class Timeless(Venue):
         return replace(had, features={**had.features, **lacking})
 
 
+class Draws(Venue):
+    """Says of every order that rests that it has taken what it needed from the account."""
+
+    @staticmethod
+    def _drawn(report: Any) -> Any:
+        known = isinstance(report, OrderReport) and not report.status.terminal
+        return replace(report, drawn=True) if known else report
+
+    async def submit(self, ticket: Any) -> Ack:
+        ack = await self.inner.submit(ticket)
+        return replace(ack, reports=tuple(map(self._drawn, ack.reports)))
+
+    async def lookup(self, ref: Any) -> Any:
+        found = await self.inner.lookup(ref)
+        return replace(found, reports=tuple(map(self._drawn, found.reports))) if isinstance(found, Found) else found
+
+    async def open_orders(self, page: Any) -> Any:
+        snapshot = await self.inner.open_orders(page)
+        return replace(snapshot, reports=tuple(map(self._drawn, snapshot.reports)))
+
+    async def events(self, cursor: Any) -> AsyncIterator[Any]:
+        async for event in self.inner.events(cursor):
+            yield replace(event, body=self._drawn(event.body))
+
+
 class FillsLater(Venue):
     """Tells of an order's end before it tells of its last fills: they stay away until ``shown``."""
 

@@ -211,8 +211,8 @@ class Intake:
             known = session.known.get(located[0])
             result.ours.add(located[0])
             watch = session.watches.get(located[0])
-            same_need = report.need == (None if watch is None else watch.need)
-            if known is not None and known.key == report.key and same_need and not _news(known, report):
+            same = report.need == (None if watch is None else watch.need) and report.drawn is (located in session.drawn)
+            if known is not None and known.key == report.key and same and not _news(known, report):
                 known.at = max(known.at, result.began)
                 if watch is not None and watch.missing is not None:
                     watch.missing = None

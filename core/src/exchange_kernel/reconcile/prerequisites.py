@@ -48,7 +48,6 @@ class Prerequisites:
         self._done: dict[str, tuple[Record, float]] = {}
         self._in_effect: set[str] = set()
         self._steps: dict[str, set[str]] = {}
-        self._drawn: set[tuple[str, int]] = set()
         self._held: dict[str, frozenset[str]] = {}
         session.on_record = self._noted
 
@@ -95,11 +94,12 @@ class Prerequisites:
             self._held[intent_id] = frozenset(needs)
 
     def drawn(self, record: Record, n: int, drawn: bool) -> None:
-        """The venue's newest word on attempt ``n``: has it taken what it needs from the account? In memory only: until
-        it is told (again) an attempt counts with all that it needs."""
+        """The venue's newest word on attempt ``n``: has it taken what it needs from the account? In memory only: after
+        a restart an attempt counts with all that it needs, until the first snapshot tells it again."""
         row = (record.intent.intent_id, n)
-        if drawn is not (row in self._drawn):
-            (self._drawn.add if drawn else self._drawn.discard)(row)
+        known = self._session.drawn
+        if drawn is not (row in known):
+            (known.add if drawn else known.discard)(row)
             self._uses(record)
 
     def reserve(self, record: Record, needs: Needs) -> None:
@@ -138,7 +138,7 @@ class Prerequisites:
         if over:
             self._held.pop(intent_id, None)
             if record.revived is None:
-                self._drawn -= {(intent_id, attempt.n) for attempt in record.attempts}
+                self._session.drawn -= {(intent_id, attempt.n) for attempt in record.attempts}
 
     def _uses(self, record: Record) -> None:
         uses, intent_id = self._session.uses, record.intent.intent_id
@@ -189,7 +189,7 @@ class Prerequisites:
         for attempt in record.attempts:
             if not attempt.state.live and attempt.state is not AttemptState.REVIVED:
                 continue
-            if (record.intent.intent_id, attempt.n) in self._drawn:
+            if (record.intent.intent_id, attempt.n) in self._session.drawn:
                 continue
             most: dict[str, Decimal] = {}
             for spec in self._specs(record, attempt):

@@ -118,6 +118,7 @@ class Session:
     watches: dict[str, Watch] = field(default_factory=dict)
     inbox: dict[str, list[Item]] = field(default_factory=dict)
     known: dict[str, Known] = field(default_factory=dict)
+    drawn: set[tuple[str, int]] = field(default_factory=set)
     keys: dict[Key, tuple[str, int]] = field(default_factory=dict)
     folded: dict[str, Reported] = field(default_factory=dict)
     wrote: set[str] = field(default_factory=set)

@@ -142,6 +142,11 @@ class Table:
         """The chain's word on them (none: on all that is stored, steps too): see :meth:`Evidence.judge`; and they moved
         what is booked of them."""
         names = intents or [each.intent_id for each, _ in await self.store.intents(ACCOUNT)]
+
+        async def booked() -> bool:
+            return not self.evidence.misbooked([await self.record(name) for name in names])
+
+        await self.until(booked, f"all gas of {names} is booked", blocks=False)
         records = [await self.record(name) for name in names]
         self.evidence.judge(records, foreign)
         gained = self.gained(records)

@@ -34,6 +34,7 @@ from exchange_kernel.venue import (
     Why,
 )
 from exchange_kernel_evm.body import read_body
+from exchange_kernel_evm.rpc import Rpc
 from exchange_kernel_evm.transactions import hash_of, key_of
 from plugins.evm.tests import weth
 from plugins.evm.tests.chain import ADDRESSES, CONFIRMATIONS, KEYS, WETH, Node
@@ -317,6 +318,29 @@ def test_a_node_that_is_behind_is_not_believed(node: Node) -> None:
         await desk.adapter.account()
 
     on(node, play)
+
+
+def test_an_answer_that_is_overtaken_by_a_later_one_is_no_failure(node: Node) -> None:
+    """Of two questions at once the second may be answered first, from a newer block: the first is asked again, and the
+    node is not one that lags."""
+
+    async def scene() -> None:
+        async with FaultProxy(node.url) as slow:
+            rpc = Rpc(1, [slow.url], clock=CLOCK.now_ms)
+            await rpc.open()
+            try:
+                late = slow.hold(before="answer")
+                first = asyncio.create_task(rpc.call("eth_chainId"))
+                await late.wait()
+                node.mine(1)
+                await rpc.call("eth_gasPrice")
+                late.release()
+                assert await first == "0x1"
+                assert [(each.up, each.failures) for each in rpc.health()] == [(True, 0)]
+            finally:
+                await rpc.close()
+
+    asyncio.run(scene())
 
 
 def test_another_node_answers_when_the_first_does_not(node: Node) -> None:

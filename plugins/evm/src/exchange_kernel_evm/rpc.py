@@ -89,6 +89,10 @@ class _Node:
     error: str = ""
 
 
+class _Overtaken(Unavailable):
+    """A read was answered from a block that was the newest when it was asked, and is not any more."""
+
+
 class Rpc:
     """Nodes of one chain. ``clock``: local ms UTC.
 
@@ -179,7 +183,10 @@ class Rpc:
         for node in self._order(self._reads):
             try:
                 await self._check_chain(node)
-                head, answers = await self._ask(node, requests, shows)
+                try:
+                    head, answers = await self._ask(node, requests, shows)
+                except _Overtaken:  # by an answer to a later question: it is no older than what was known then
+                    head, answers = await self._ask(node, requests, shows)
             except (NoAnswer, NodeError, Unavailable) as error:
                 until = self._failed(node, error)
                 if isinstance(error, NodeError) and error.meaning is Meaning.RATE_LIMIT:
@@ -198,6 +205,7 @@ class Rpc:
     ) -> tuple[Block, list[Answer]]:
         answers: list[Answer] = []
         head: Block | None = None
+        known = self._highest
         for start in range(0, max(1, len(requests)), MAX_BATCH):
             part = list(requests[start : start + MAX_BATCH])
             ask = head is None and shows is None
@@ -207,7 +215,7 @@ class Rpc:
                 if isinstance(newest, NodeError):
                     raise newest
                 head = self.header = Block.of(newest)
-                self._ahead(node, head.number)
+                self._ahead(node, head.number, known)
                 self.remember(head)
             answers += reply
         for each in answers:
@@ -215,7 +223,7 @@ class Rpc:
                 raise each
         if shows is not None:
             head = shows(answers)
-            self._ahead(node, head.number)
+            self._ahead(node, head.number, known)
         assert head is not None
         return head, answers
 
@@ -226,13 +234,15 @@ class Rpc:
             if len(self.headers) > KEPT_HEADERS:
                 del self.headers[next(iter(self.headers))]
 
-    def _ahead(self, node: _Node, number: int) -> None:
-        """Raises Unavailable for a node that is behind what was seen."""
+    def _ahead(self, node: _Node, number: int, known: int) -> None:
+        """``known``: the highest block seen when the question was asked. Raises Unavailable for a node that is behind
+        it, _Overtaken for one that is not, where a higher one has been seen since."""
         now, node.head = self._clock(), number
         if number >= self._highest or now - self._highest_at > FORGET_MS:
             self._highest, self._highest_at = number, now
             return
-        raise Unavailable(f"{node.endpoint.name}: shows block {number} as its newest, after {self._highest} was seen")
+        text = f"{node.endpoint.name}: shows block {number} as its newest, after {self._highest} was seen"
+        raise (Unavailable if number < known else _Overtaken)(text)
 
     # changes ----------------------------------------------------------------------------------------------------
 

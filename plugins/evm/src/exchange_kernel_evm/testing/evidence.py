@@ -102,15 +102,23 @@ class Evidence:
             tags = stored.get(each.tx["hash"])
             if tags is not None and each.key is not None:
                 assert each.key in tags, f"{each.tx['hash']} has the tag of another order"
-        paid = {each.tx["hash"]: each.gas for each in seen}
+        wrong = self.misbooked(records)
+        assert not wrong, "; ".join(wrong)
+
+    def misbooked(self, records: Iterable[Record]) -> list[str]:
+        """The orders that are over and of which another sum of gas is booked than was paid. What used a number after
+        its order was over is booked some time after it is final."""
+        paid = {each.tx["hash"]: each.gas for each in self.transactions()}
+        wrong = []
         for record in records:
             if record.progress.status.terminal:
                 own = {body.tx.hash for body in self.bodies(record)} & paid.keys()
                 costs = [cost for attempt in record.attempts for cost in attempt.costs if cost.kind == "network"]
                 booked = sum((cost.amount for cost in costs), Decimal(0))
-                assert booked == Decimal(sum(paid[each] for each in own)).scaleb(-18), (
-                    f"{record.intent.intent_id}: {booked} booked, {own} paid {[paid[each] for each in own]}"
-                )
+                if booked != Decimal(sum(paid[each] for each in own)).scaleb(-18):
+                    sums = [paid[each] for each in own]
+                    wrong.append(f"{record.intent.intent_id}: {booked} booked, {own} paid {sums}")
+        return wrong
 
     def bodies(self, record: Record) -> list[Body]:
         """The transactions stored for an intent, each with the hash of its bytes."""

@@ -33,6 +33,8 @@ AT_ONCE = (0, 1, 5, 20)
 BLOCKS = 12
 QUOTE, BROADCAST = "eth_call", "eth_sendRawTransaction"
 RECEIPTS = ("eth_getTransactionReceipt", "eth_getTransactionByHash")
+RECEIPTS_A_SWAP = 1.5
+"""One, and the pool where a block came before the first look."""
 CLOCK = SystemClock()
 
 
@@ -97,7 +99,8 @@ def _told(found: dict[int, Counter[str]]) -> bool:
         rest = whole - quote - sent - looked
         print(f"{swaps:13} | {whole:21.1f} | {quote:5.1f} | {sent:9.1f} | {looked:16.1f} | {rest:.1f}")
     good = all((found[n][QUOTE] - idle[QUOTE]) / n <= 1 and found[n][BROADCAST] == n for n in AT_ONCE if n)
-    print(f"at most one quote and one broadcast a swap: {'yes' if good else 'NO'}")
+    good = good and all(sum(found[n][name] for name in RECEIPTS) / n <= RECEIPTS_A_SWAP for n in AT_ONCE if n)
+    print(f"at most one quote, one broadcast and {RECEIPTS_A_SWAP} receipts a swap: {'yes' if good else 'NO'}")
     return good
 
 

@@ -186,6 +186,7 @@ class EvmAdapter:
             if error.code in _FOR_ITS_FEES:
                 self._lookups.priced_out(body.tx.hash)
             raise
+        self._lookups.taken(body.tx.unsigned, body.tx.hash)
         return Ack("duplicate" if sent.known else "sent")
 
     # reads ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from eth_utils.address import to_checksum_address
 
@@ -35,6 +35,8 @@ __all__ = ["Lookups", "unsigned_of"]
 MOST_WAITING = 1_000
 """Transactions of which is remembered since when they wait, or that nodes did not take them."""
 _LOOKED = ("blocks", "pool")
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 class _Row(Value, frozen=True):
@@ -53,6 +55,7 @@ class Lookups:
         self._ledger, self._venue, self._scope, self._codec = ledger, venue, scope, codec
         self._waits_since: dict[str, int] = {}
         self._priced_out: dict[str, int] = {}
+        self._taken: dict[int, tuple[str, str]] = {}
 
     def rows(self, ref: Ref) -> list[tuple[Ticket, Body]]:
         """The attempt's tickets that hold a transaction of this account. Raises NotSent for a damaged one."""
@@ -94,25 +97,29 @@ class Lookups:
 
     async def places(self, bodies: Sequence[Body]) -> tuple[State, dict[str, Mined], set[str]]:
         """Where these transactions are, and in which state of the chain: those in blocks, and the hashes of those that
-        a node has in its pool. A number that is used in no block needs no receipt, and one that is used no pool.
+        a node has in its pool. A number that is used in no block needs no receipt, and one that is used no pool; nor
+        does, once, a transaction that a node took in this very block.
 
         Raises Unavailable, RateLimited.
         """
         hashes = {body.tx.hash: body.tx.unsigned.nonce for body in bodies}
-        before = self._ledger.next_number
-        asked = [each for each, nonce in hashes.items() if nonce >= before]
+        before, tip = self._ledger.next_number, self._ledger.tip
+        told = {each for each, nonce in hashes.items() if tip and self._taken.pop(nonce, None) == (each, tip)}
+        asked = [each for each, nonce in hashes.items() if nonce >= before and each not in told]
         state = await self._ledger.state([("eth_getTransactionByHash", (each,)) for each in asked])
         answers = dict(zip(asked, state.answers, strict=True))
         mined = await self._ledger.included([each for each, nonce in hashes.items() if nonce < state.next], state)
         # A reorganisation may have taken back what used them.
-        late = [each for each, nonce in hashes.items() if nonce >= state.next and each not in answers]
+        still = told if state.head.hash == tip else set()
+        late = [h for h, nonce in hashes.items() if nonce >= state.next and h not in answers and h not in still]
         if late:
             _, more = await self._ledger.rpc.read([("eth_getTransactionByHash", (each,)) for each in late])
             answers |= dict(zip(late, more, strict=True))
         for each in answers.values():
             if isinstance(each, Exception):
                 raise Unavailable(str(each))
-        return state, mined, {h for h, row in answers.items() if isinstance(row, Mapping) and h not in mined}
+        pooled = {each for each, row in answers.items() if isinstance(row, Mapping)} | still
+        return state, mined, pooled - mined.keys()
 
     async def outcome(self, terms: Terms, mined: Mined, others: Sequence[Mined] = ()) -> Outcome:
         """What a placing transaction did. ``others``: what else of the attempt is in a block."""
@@ -212,6 +219,11 @@ class Lookups:
         mine = [row for row in rows if str(row.get("from", "")).lower() == self._ledger.address.lower()]
         return [(unsigned_of(row), str(row["hash"]).lower()) for row in mine]
 
+    def taken(self, tx: Unsigned, tx_hash: str) -> None:
+        """A node has just taken it, instead of any other of its number."""
+        self._taken.pop(tx.nonce, None)
+        _remember(self._taken, tx.nonce, (tx_hash, self._ledger.tip))
+
     def priced_out(self, tx_hash: str) -> None:
         """A node did not take it, for its fees."""
         _remember(self._priced_out, tx_hash, 0)
@@ -239,9 +251,9 @@ class Lookups:
         return Watermark(ledger_ms=state.final.time, height=state.final.number, spent=spent)
 
 
-def _remember(what: dict[str, int], tx_hash: str, value: int) -> None:
+def _remember(what: dict[K, T], key: K, value: T) -> None:
     """The first that was said of it."""
-    what.setdefault(tx_hash, value)
+    what.setdefault(key, value)
     while len(what) > MOST_WAITING:
         del what[next(iter(what))]
 

@@ -255,5 +255,5 @@ def test_a_branch_says_which_blocks_a_reorganisation_took() -> None:
 def test_the_user_of_a_number_is_found_among_a_blocks_transactions() -> None:
     """By address and number, whatever the case of the address."""
     rows = [{"from": A.lower(), "nonce": "0x1", "hash": "0xAA"}, {"from": B.lower(), "nonce": "0x2", "hash": "0xBB"}]
-    assert who_used(rows, A, 1) == "0xaa"
+    assert who_used(rows, A, 1) is rows[0]
     assert who_used(rows, A, 2) is None

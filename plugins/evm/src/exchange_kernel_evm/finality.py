@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from exchange_kernel.errors import Unavailable
@@ -109,10 +109,11 @@ class Branch:
         return Step(gone=tuple(reversed(gone)), fresh=tuple(line))
 
 
-def who_used(transactions: Iterable[Any], address: str, nonce: int) -> str | None:
-    """The hash of the transaction with this number among a block's, or None."""
+def who_used(transactions: Iterable[Any], address: str, nonce: int) -> Mapping[str, Any] | None:
+    """The transaction with this number among a block's, or None."""
     for row in transactions:
         mine = isinstance(row, dict) and str(row.get("from", "")).lower() == address.lower()
         if mine and int(row["nonce"], 16) == nonce:
-            return str(row["hash"]).lower()
+            found: Mapping[str, Any] = row
+            return found
     return None

@@ -149,7 +149,8 @@ class Follow:
             at = mined.get(each.mined.hash)
             if at is None:  # a reorganisation took its own block
                 continue
-            tracked = _Tracked(each.tx, each.terms, await self._lookups.outcome(each.terms, at), at)
+            outcome = await self._lookups.outcome(key_of(each.tx.data), each.terms, at)
+            tracked = _Tracked(each.tx, each.terms, outcome, at)
             if tracked.outcome.status.terminal:
                 known.tracked[at.hash] = tracked
                 yield self._report(tracked, state)
@@ -189,7 +190,7 @@ class Follow:
         terms = self._venue.terms(tx)
         if terms is None:
             return None
-        return _Tracked(tx, terms, await self._lookups.outcome(terms, mined), mined)
+        return _Tracked(tx, terms, await self._lookups.outcome(key_of(tx.data), terms, mined), mined)
 
     def _report(self, each: _Tracked, state: State) -> OrderReport:
         seen = state.seen(self._ledger.chain.native)

@@ -176,8 +176,8 @@ class Ledger:
             raise Unavailable(f"block {number} is not known to the node that was asked")
         return row
 
-    async def user_of(self, nonce: int, final: int) -> str | None:
-        """The hash of the transaction that used a number by the block ``final``. None where the nodes no longer have
+    async def user_of(self, nonce: int, final: int) -> Mapping[str, Any] | None:
+        """The transaction that used a number by the block ``final``. None where the nodes no longer have
         the state to find it in. Raises Unavailable, RateLimited."""
         low, step = final, 1
         while low > 0:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from eth_utils.address import to_checksum_address
 
 from exchange_kernel.errors import NotSent, Unavailable
-from exchange_kernel.value import Value
+from exchange_kernel.value import Value, revised
 from exchange_kernel.venue import (
     Absent,
     Found,
+    Key,
     Lookup,
     Need,
     OrderReport,
@@ -28,7 +29,7 @@ from exchange_kernel_evm.fees import Fees, is_stuck
 from exchange_kernel_evm.finality import Mined
 from exchange_kernel_evm.ledger import Ledger, State
 from exchange_kernel_evm.transactions import Unsigned, key_of
-from exchange_kernel_evm.venue import OnChainVenue, Outcome, Resting, Terms
+from exchange_kernel_evm.venue import OnceOnly, OnChainVenue, Outcome, Resting, Terms
 
 __all__ = ["Lookups", "unsigned_of"]
 
@@ -80,7 +81,10 @@ class Lookups:
         for nonce, same in by_number.items():
             used = next((row for row in same if row.hash in mined), None)
             if used is None and nonce < state.used:
-                await self._used_by_another(nonce, same, state)
+                copied = await self._used_by_another(nonce, same, state)
+                if copied is not None:
+                    found.append(copied)
+                    continue
             if any(row.body.op == "order" for row in same):
                 others = [mined[row.hash] for row in rows if row not in same and row.hash in mined]
                 report = await self._order(ref, nonce, same, used, mined, pooled, state, others)
@@ -121,13 +125,31 @@ class Lookups:
         pooled = {each for each, row in answers.items() if isinstance(row, Mapping)} | still
         return state, mined, pooled - mined.keys()
 
-    async def outcome(self, terms: Terms, mined: Mined, others: Sequence[Mined] = ()) -> Outcome:
-        """What a placing transaction did. ``others``: what else of the attempt is in a block."""
+    async def outcome(self, key: Key | None, terms: Terms, mined: Mined, others: Sequence[Mined] = ()) -> Outcome:
+        """What a placing transaction did. ``others``: what else of the attempt is in a block. Raises Unavailable."""
         if not mined.ok:
+            once = self._venue if isinstance(self._venue, OnceOnly) else None
+            if key is not None and once is not None and await once.spent(key, self._ledger):
+                return await self._elsewhere(key)
             return reports.reverted()
         if isinstance(self._venue, Resting):
             return await self._venue.progress(terms, mined, others, self._ledger)
         return self._venue.executed(terms, mined, self._ledger.address)
+
+    async def _elsewhere(self, key: Key) -> Outcome:
+        """A contract refused the order for it had executed it: by another transaction of the account with its tag, of
+        whoever has a copy of the store. Raises Unavailable where none is shown."""
+        state = await self._ledger.state()
+        own, _ = await self._ledger.own_since(0, state.head)
+        tagged = [row for row in own if key_of(bytes.fromhex(str(row["input"])[2:])) == key]
+        mined = await self._ledger.included([str(row["hash"]) for row in tagged], state)
+        for row in tagged:
+            at, terms = mined.get(str(row["hash"]).lower()), self._venue.terms(unsigned_of(row))
+            if at is not None and at.ok and terms is not None:
+                outcome = self._venue.executed(terms, at, self._ledger.address)
+                trades = tuple(revised(trade, by=at) for trade in outcome.trades)
+                return revised(outcome, trades=trades, text=f"executed by {at.hash}, from another copy of this store")
+        raise Unavailable("the contract says that it has executed this order, and no node shows the transaction")
 
     async def _order(
         self,
@@ -159,7 +181,7 @@ class Lookups:
         row = used if used.body.op == "order" else placing[-1]
         assert row.body.terms is not None
         at = mined[used.hash]
-        outcome = await self.outcome(row.body.terms, at, others) if row is used else reports.canceled()
+        outcome = await self.outcome(row.body.key, row.body.terms, at, others) if row is used else reports.canceled()
         applied = used.ticket.key if used.ticket.key != row.body.key else None
         also = tuple(reports.gas(each, seen.native) for each in others)
         terms = row.body.terms
@@ -182,14 +204,29 @@ class Lookups:
         wanted = (row for row in same if row.hash in pooled and row.ticket.key == ref.key)
         return [reports.waiting(row.ticket.key, row.hash, seen) for row in wanted]
 
-    async def _used_by_another(self, nonce: int, same: list[_Row], state: State) -> None:
-        """The number is spent for good, and no receipt of ours was shown: prove that it was somebody else's.
+    async def _used_by_another(self, nonce: int, same: list[_Row], state: State) -> OrderReport | None:
+        """The number is spent for good, and no receipt of ours was shown: prove that it was somebody else's. A
+        transaction with the order's tag is the order, whoever has sent it: a kernel with a copy of this store.
 
         Raises Unavailable where it was ours after all: the node that answered did not have its own receipts yet.
         """
         user = await self._ledger.user_of(nonce, state.final.number)
-        if user in {row.hash for row in same}:
-            raise Unavailable(f"number {nonce} was used by {user}, whose receipt the node does not show")
+        if user is None:
+            return None
+        tx_hash = str(user["hash"]).lower()
+        if tx_hash in {row.hash for row in same}:
+            raise Unavailable(f"number {nonce} was used by {tx_hash}, whose receipt the node does not show")
+        tx = unsigned_of(user)
+        key, terms = key_of(tx.data), self._venue.terms(tx)
+        if terms is None or not any(row.body.op == "order" and row.body.key == key for row in same):
+            return None
+        at = (await self._ledger.included([tx_hash], state)).get(tx_hash)
+        if at is None:
+            raise Unavailable(f"number {nonce} was used by {tx_hash}, whose receipt the node does not show")
+        hashes = [row.hash for row in same if row.body.op == "order"]
+        outcome = await self.outcome(key, terms, at)
+        assert key is not None
+        return reports.order(key, nonce, hashes, terms, at, outcome, state.seen(self._ledger.chain.native))
 
     async def _by_key(self, ref: Ref) -> Lookup:
         """Without tickets: the account's transactions since then, by their tags."""
@@ -203,7 +240,8 @@ class Lookups:
             tx, at = unsigned_of(row), mined.get(str(row["hash"]).lower())
             terms = self._venue.terms(tx)
             if terms is not None and at is not None:
-                found.append(reports.order(ref.key, tx.nonce, (), terms, at, await self.outcome(terms, at), seen))
+                outcome = await self.outcome(ref.key, terms, at)
+                found.append(reports.order(ref.key, tx.nonce, (), terms, at, outcome, seen))
         for tx, tx_hash in await self.pool():
             terms = self._venue.terms(tx)
             if terms is not None and key_of(tx.data) == ref.key:

@@ -108,7 +108,8 @@ class Guard:
                 raise PolicyRefused("value of the day", total, f"at most {policy.max_value_per_day} wei in a UTC day")
 
     def check_typed(self, message: Mapping[str, Any]) -> None:
-        """EIP-712 data: of this chain, and no permit for a spender that is not allowed. Raises PolicyRefused."""
+        """EIP-712 data: of this chain, no permit for a spender that is not allowed, and nothing that somebody else may
+        hand in. Raises PolicyRefused."""
         domain = message.get("domain", {})
         if domain.get("chainId") != self.policy.chain_id:
             raise PolicyRefused("domain.chainId", domain.get("chainId"), f"only chain {self.policy.chain_id}")
@@ -116,6 +117,8 @@ class Guard:
         if contract not in self.policy.contracts | self.policy.tokens:
             raise PolicyRefused("domain.verifyingContract", contract, "is not an allowed contract")
         inner = message.get("message", {})
+        if "sender" in inner and inner["sender"] != self.address:
+            raise PolicyRefused("sender", inner["sender"], f"only {self.address} may hand it in")
         if "spender" in inner and inner["spender"] not in self.policy.spenders:
             raise PolicyRefused("spender", inner["spender"], "is not an allowed spender")
 

@@ -44,6 +44,7 @@ __all__ = [
     "ChainReads",
     "Held",
     "OnChainVenue",
+    "OnceOnly",
     "Outcome",
     "Resting",
     "Rests",
@@ -264,4 +265,13 @@ class Resting(Protocol):
 
     async def held(self, results: Sequence[Result], chain: ChainReads) -> Held:
         """What resting orders hold. ``results``: of :meth:`along`. Raises Unavailable."""
+        ...
+
+
+@runtime_checkable
+class OnceOnly(Protocol):
+    """Optional: a contract of the venue executes an order's key once, whoever hands it in."""
+
+    async def spent(self, key: Key, chain: ChainReads) -> bool:
+        """Has it executed this key, in the newest block? Raises Unavailable, RateLimited."""
         ...

@@ -194,7 +194,7 @@ class Board:
         market = self._setup.market(interest.symbol)
         routes = usable(market, swap, self.taxes)
         rows = [(route, False, quote_read(at, route, swap.exact_in, swap.amount)) for route in routes]
-        if interest.partial:
+        if interest.partial and not self._config.dedupe:  # only SwapRouter02 stops at a limit
             for route in filter(takes_price_limit, routes):
                 with contextlib.suppress(InvalidOrder):  # a limit that no pool can reach
                     stop = sqrt_limit(market.scale, route.pools[0], swap.side, swap.limit)

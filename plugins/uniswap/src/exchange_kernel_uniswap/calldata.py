@@ -20,6 +20,7 @@ from exchange_kernel.value import Value, revised
 from exchange_kernel_uniswap import swap_router, universal_router
 from exchange_kernel_uniswap.addresses import NATIVE
 from exchange_kernel_uniswap.deployment import Deployment
+from exchange_kernel_uniswap.once import EXECUTE_SIGNED
 from exchange_kernel_uniswap.paths import route_of_v3_path
 from exchange_kernel_uniswap.pools import Pool, v2_pool, v3_pool, v4_pool
 from exchange_kernel_uniswap.routes import Route
@@ -83,6 +84,9 @@ def _wanted(data: bytes) -> int:
 
 def _by_universal(at: Deployment, data: bytes) -> Sent | None:
     found = universal_router.EXECUTE.arguments(data)
+    signed = EXECUTE_SIGNED.arguments(data) if found is None else None
+    if signed is not None:
+        found = *signed[:2], signed[-1]
     if found is None:
         return None
     codes, given, deadline = found

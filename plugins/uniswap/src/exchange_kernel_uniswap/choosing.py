@@ -69,10 +69,13 @@ def choose(interest: Interest, view: View) -> Choice | None:
     return None if largest is None else Choice(largest.route, swap, True, largest.gas)
 
 
-async def sized(at: Deployment, market: Market, interest: Interest, view: View, chain: ChainReads) -> Choice | None:
-    """The largest part that can be done along routes that take no price limit. Raises Unavailable, RateLimited."""
+async def sized(
+    at: Deployment, market: Market, interest: Interest, view: View, chain: ChainReads, *, limits: bool = True
+) -> Choice | None:
+    """The largest part that can be done along routes that take no price limit (all routes, where ``limits`` is False:
+    no use is made of them). Raises Unavailable, RateLimited."""
     swap = interest.swap
-    routes = [route for route in usable(market, swap, view.taxes) if not takes_price_limit(route)]
+    routes = [each for each in usable(market, swap, view.taxes) if not (limits and takes_price_limit(each))]
     ranked = sorted(routes, key=lambda route: rate_along(view.rates, route) or Fraction(0), reverse=True)
     found: Choice | None = None
     for route in ranked[:SEARCHED_ROUTES]:

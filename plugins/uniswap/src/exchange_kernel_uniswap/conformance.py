@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from exchange_kernel.schema import Side, TimeInForce
@@ -24,11 +25,11 @@ from exchange_kernel_evm.testing.wire_faults import READ_FAULTS, SEND, WIRE_FAUL
 from exchange_kernel_evm.tokens import net_transfers
 from exchange_kernel_uniswap.adapter import UniswapAdapter
 from exchange_kernel_uniswap.calldata import Sent, sent_by
-from exchange_kernel_uniswap.config import Setup
+from exchange_kernel_uniswap.config import Setup, known_router
 from exchange_kernel_uniswap.deployment import MAINNET
 from exchange_kernel_uniswap.range_terms import terms_minted
 from exchange_kernel_uniswap.receipts import INCREASE
-from exchange_kernel_uniswap.testing import DECIMALS, TOKENS, UniswapStack, uniswap_stack
+from exchange_kernel_uniswap.testing import DECIMALS, TOKENS, UNIVERSAL_ROUTER_2_1, UniswapStack, uniswap_stack
 from exchange_kernel_uniswap.withdrawals import DECREASED
 
 __all__ = ["MARKET", "UniswapHarness"]
@@ -46,6 +47,12 @@ MARKET: Final[Mapping[str, Any]] = {
     "pools": [{"version": "v3", "tokens": ["WETH", "USDC"], "fee": fee} for fee in (500, 3000)],
     "symbols": ["WETH/USDC"],
 }
+_ROUTER_2_1 = to_checksum_address(UNIVERSAL_ROUTER_2_1)
+_ONCE: Final[Mapping[str, Any]] = {
+    "universal_router": _ROUTER_2_1,
+    "universal_router_version": "2.1",
+    "dedupe": "onchain",
+}
 _EVERYTHING = 2**256 - 1
 _STEP, _BELOW = Decimal("0.01"), Decimal(2500)
 """What is bought, and a price far below the market, at which it rests."""
@@ -57,18 +64,19 @@ Transaction = tuple[dict[str, Any], dict[str, Any] | None]
 
 class UniswapHarness(Harness):
     """``stack``: a chain that is shared, and put back as it was; without one every case has its own. ``speed``: seconds
-    of the harness' clock in one of the machine's."""
+    of the harness' clock in one of the machine's. ``once``: the router itself executes each order once."""
 
     deviations = _DEVIATIONS
     venue, kind, symbol = "uniswap", "dex", "WETH/USDC"
     secrets: Mapping[str, str] = {"key": "0x" + bytes(ACCOUNTS["main"].key).hex()}
     faults = WIRE_FAULTS
 
-    def __init__(self, stack: UniswapStack | None = None, speed: int = SPEED) -> None:
+    def __init__(self, stack: UniswapStack | None = None, speed: int = SPEED, *, once: bool = False) -> None:
         self._stack, self._clock = stack, FastClock(speed)
+        self._more = _ONCE if once else {}
         self._running = ExitStack()
         self._base = 0
-        self._setup = Setup.of(MARKET, MAINNET)
+        self._setup = Setup.of(MARKET, known_router(MAINNET, _ROUTER_2_1, "2.1") if once else MAINNET)
         self._chain: Chain
         self._aside: ProxyAside
 
@@ -88,6 +96,12 @@ class UniswapHarness(Harness):
                 for spender in (MAINNET.swap_router, MAINNET.v3_positions):
                     approval = calldata("approve(address,uint256)", spender, _EVERYTHING)
                     chain.transact(account.address, TOKENS[token], approval)
+                if self._more:
+                    approval = calldata("approve(address,uint256)", MAINNET.permit2, _EVERYTHING)
+                    chain.transact(account.address, TOKENS[token], approval)
+                    inside = (TOKENS[token], _ROUTER_2_1, 2**160 - 1, 2**48 - 1)
+                    approval = calldata("approve(address,address,uint160,uint48)", *inside)
+                    chain.transact(account.address, MAINNET.permit2, approval)
         self._base = chain.head
         # The miner's thread has a connection of its own.
         aside = Chain(Rpc(stack.node.url))
@@ -115,6 +129,7 @@ class UniswapHarness(Harness):
             "timeout_s": TIMEOUT_S / self._clock.speed,
             "wait_s": WAIT_S,
             **MARKET,
+            **self._more,
         }
         found = {"key": "0x" + bytes(ACCOUNTS[account].key).hex()} if secrets is None else secrets
         return Context(account, config, clock=self._clock.now_ms, sleep=self._clock.sleep, secrets=found)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from exchange_kernel.value import Value
 
-__all__ = ["MAINNET", "ROUTER_VERSIONS", "Deployment"]
+__all__ = ["MAINNET", "ROUTER_VERSIONS", "SIGNED_VERSIONS", "Deployment"]
 
 ROUTER_VERSIONS = ("2.0", "2.1")
 """Releases of the Universal Router whose command encoding is known here. Later ones take more fields per swap."""
+SIGNED_VERSIONS = ("2.1",)
+"""Of these, those that have ``executeSigned``."""
 
 
 class Deployment(Value, frozen=True):

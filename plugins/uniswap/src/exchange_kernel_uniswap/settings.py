@@ -12,7 +12,7 @@ from exchange_kernel_evm.chains import Chain
 from exchange_kernel_evm.tokens import Allow
 from exchange_kernel_evm.tokens import Token as Held
 from exchange_kernel_uniswap.config import Setup, known_router
-from exchange_kernel_uniswap.deployment import MAINNET, Deployment
+from exchange_kernel_uniswap.deployment import MAINNET, SIGNED_VERSIONS, Deployment
 
 __all__ = ["DEPLOYMENTS", "SETTINGS", "UniswapConfig"]
 
@@ -21,6 +21,7 @@ DEPLOYMENTS: Mapping[int, Deployment] = {MAINNET.chain_id: MAINNET}
 
 SETTINGS = (
     "allow_ahead",
+    "dedupe",
     "max_quote_age_s",
     "pools",
     "signed_permits",
@@ -40,13 +41,14 @@ class UniswapConfig(Value, frozen=True):
     ahead of what is needed. ``max_quote_age_s``: the newest block must not be older. ``wait_s``: how long a swap may
     wait to be mined, where the order itself says nothing shorter. ``signed_permits``: an order brings the Universal
     Router's allowance inside Permit2 itself, signed, where nobody else draws on it; else that is a transaction of its
-    own."""
+    own. ``dedupe``: the router itself refuses to execute an order a second time."""
 
     setup: Setup
     ahead: dict[str, int]
     max_quote_age_s: int = 90
     wait_s: int = 600
     signed_permits: bool = True
+    dedupe: bool = False
 
     @classmethod
     def of(cls, config: Mapping[str, Any], chain: Chain) -> UniswapConfig:
@@ -76,6 +78,7 @@ class UniswapConfig(Value, frozen=True):
             _seconds("max_quote_age_s", config.get("max_quote_age_s", 90), 3_600),
             _seconds("wait_s", config.get("wait_s", 600), 86_400),
             _yes("signed_permits", config.get("signed_permits", True)),
+            _dedupe(config.get("dedupe", "number"), setup.at),
         )
 
     @property
@@ -120,6 +123,16 @@ def _seconds(key: str, value: object, most: int) -> int:
     if type(value) is not int or not 1 <= value <= most:
         raise ConfigError(key, value, f"must be a whole number of seconds from 1 to {most}")
     return value
+
+
+def _dedupe(value: object, at: Deployment) -> bool:
+    if value not in ("number", "onchain"):
+        raise ConfigError("dedupe", value, "must be number or onchain", "number: each order has one account number")
+    if value == "onchain" and at.universal_router_version not in SIGNED_VERSIONS:
+        rule = f"needs a Universal Router with executeSigned, and {at.universal_router_version} has none"
+        hint = f"configure universal_router and universal_router_version ({', '.join(SIGNED_VERSIONS)})"
+        raise ConfigError("dedupe", value, rule, hint)
+    return value == "onchain"
 
 
 def _yes(key: str, value: object) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from exchange_kernel.errors import (
+    ConfigError,
     InvalidOrder,
     OrderRefused,
     Unavailable,
@@ -43,6 +44,7 @@ from exchange_kernel_uniswap.config import Market
 from exchange_kernel_uniswap.deadlines import deadline
 from exchange_kernel_uniswap.drafts import Allowance, Draft
 from exchange_kernel_uniswap.metadata import symbol_of
+from exchange_kernel_uniswap.once import NONCES_USED, SIGNED_GAS, nonce_of, once
 from exchange_kernel_uniswap.ordered import outcome_of, terms_of, terms_sent
 from exchange_kernel_uniswap.orders import limited_draft, preview, refuse_unsupported, swap_draft
 from exchange_kernel_uniswap.permit2 import BLANK, PermitSingle
@@ -95,8 +97,13 @@ class UniswapVenue:
         return frozenset({at.swap_router, at.universal_router, at.permit2, at.v3_positions})
 
     async def load(self, chain: ChainReads) -> Sequence[SymbolMetadata]:
-        head, results = await chain.read(fact_reads(self._setup))
+        asked = fact_reads(self._setup)
+        signed = Read(self._setup.at.universal_router, NONCES_USED, (self._address, nonce_of(b"")), True)
+        head, results = await chain.read([*asked, *([signed] if self._config.dedupe else [])])
         refuse_other_facts(self._setup, results)
+        if self._config.dedupe and results[-1].values is None:
+            where = self._setup.at.universal_router
+            raise ConfigError("universal_router", where, "has no executeSigned on this chain", "dedupe: number")
         if not self._symbols:
             self._board.begin(head.time, self._block_ms)
             self._board.taxes = await taxes_of(self._setup, chain)
@@ -158,9 +165,9 @@ class UniswapVenue:
         at, token, units = self._setup.at, swap.token_in.address, swap.most_in
         held = self._config.held_as(token)
         needs: dict[str, Decimal] = {}
-        if versions & {Version.V2, Version.V3}:
+        if versions & {Version.V2, Version.V3} and not self._config.dedupe:
             needs |= allowance_needs(held, at.swap_router, units)
-        if Version.V4 in versions:
+        if Version.V4 in versions or self._config.dedupe:
             needs |= allowance_needs(held, at.permit2, units)
             needs[permit2_name(token, at.universal_router)] = Decimal(units)
         return needs
@@ -176,7 +183,7 @@ class UniswapVenue:
         ends = self._board.on_chain(ends, prep.now, view)
         choice = choose(interest, view)
         if choice is None and interest.partial:
-            choice = await sized(self._setup.at, market, interest, view, chain)
+            choice = await sized(self._setup.at, market, interest, view, chain, limits=not self._config.dedupe)
         if choice is None:
             raise OrderRefused(_too_dear(interest, view, spec), code="PRICE", why="reverted")
         short = self._short(interest.swap, view, prep)
@@ -190,6 +197,9 @@ class UniswapVenue:
             if first is not None:
                 draft = self._draft(choice, market, ends, first.signed(BLANK))
                 gas, typed = gas + PERMIT_GAS, Typed(first.typed_data(self._setup.at), draft.data.index(BLANK))
+        if self._config.dedupe:
+            draft, typed = once(self._setup.at, draft, key, self._address)
+            gas += SIGNED_GAS
         outlay = preview(spec, market).outlay
         terms = terms_of(spec, market, choice.route.pools)
         cut = choice.swap.amount != interest.swap.amount
@@ -200,7 +210,8 @@ class UniswapVenue:
         at, address = self._setup.at, self._address
         if choice.partial:
             return limited_draft(at, market, choice.route, choice.swap, address, ends)
-        return swap_draft(at, choice.route, choice.swap, address, ends, permit=permit, universal=False)
+        universal = self._config.dedupe
+        return swap_draft(at, choice.route, choice.swap, address, ends, permit=permit, universal=universal)
 
     def _short(self, swap: Swap, view: View, prep: Prep) -> NotNow | None:
         token = swap.token_in
@@ -227,13 +238,23 @@ class UniswapVenue:
         name = permit2_name(token, need.spender)
         used = int(prep.in_use.get(name, 0))
         step = permit2_need(held, at.permit2, need.spender, need.units + used, (units, expires), ends, allow)
-        if step is None or used or name in prep.under_way or not config.signed_permits:
+        # What the router executes once is signed as a whole, and one signature cannot be inside another.
+        signs = config.signed_permits and not config.dedupe
+        if step is None or used or name in prep.under_way or not signs:
             return step
         kept = units if expires * 1000 > prep.now else 0
         most = min(max(need.units, allow.bound, kept), MAX_UINT160)
         return PermitSingle(token, need.spender, most, max(ends, expires), nonce, ends)
 
     # what became of them ----------------------------------------------------------------------------------------
+
+    async def spent(self, key: Key, chain: ChainReads) -> bool:
+        """As :meth:`exchange_kernel_evm.venue.OnceOnly.spent`."""
+        if not self._config.dedupe:
+            return False
+        read = Read(self._setup.at.universal_router, NONCES_USED, (self._address, nonce_of(key)))
+        _, (result,) = await chain.read([read])
+        return bool(result.values and result.values[0])
 
     def terms(self, tx: Unsigned) -> Terms | None:
         minted = self._ranges.terms(tx)

@@ -26,7 +26,7 @@ from exchange_kernel_evm.tokens import net_transfers
 from exchange_kernel_uniswap.adapter import UniswapAdapter
 from exchange_kernel_uniswap.calldata import Sent, sent_by
 from exchange_kernel_uniswap.config import Setup, known_router
-from exchange_kernel_uniswap.deployment import MAINNET
+from exchange_kernel_uniswap.deployment import MAINNET, Deployment
 from exchange_kernel_uniswap.range_terms import terms_minted
 from exchange_kernel_uniswap.receipts import INCREASE
 from exchange_kernel_uniswap.testing import DECIMALS, TOKENS, UNIVERSAL_ROUTER_2_1, UniswapStack, uniswap_stack
@@ -172,7 +172,7 @@ class UniswapHarness(Harness):
         ended = [receipt for _, receipt in rows if receipt is not None and receipt["status"] == "0x1"]
         ends = {_position(receipt["logs"], DECREASED): receipt for receipt in ended}
         for row in rows:
-            swap = _truth(*row, address)
+            swap = _truth(*row, address, self._setup.at)
             yield swap if swap is not None else self._rests(*row, ends, address)
 
     def _rests(
@@ -221,9 +221,9 @@ class UniswapHarness(Harness):
         self._clock.skew += ms
 
 
-def _truth(tx: dict[str, Any], receipt: dict[str, Any] | None, address: str) -> TruthOrder | None:
+def _truth(tx: dict[str, Any], receipt: dict[str, Any] | None, address: str, at: Deployment) -> TruthOrder | None:
     """One transaction, if it orders a swap of WETH and USDC; amounts from its Transfer logs."""
-    sent = sent_by(MAINNET, tx["to"] or "", bytes.fromhex(tx["input"][2:]))
+    sent = sent_by(at, tx["to"] or "", bytes.fromhex(tx["input"][2:]))
     if sent is None:
         return None
     buys = sent.token_out == TOKENS["WETH"]

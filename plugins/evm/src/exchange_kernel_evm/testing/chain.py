@@ -122,10 +122,14 @@ class Chain:
         self.rpc("anvil_impersonateAccount", sender)
         # Anvil's own choice of a nonce lags behind a receipt that is visible already.
         request = {"from": sender, "data": "0x" + data.hex(), "value": hex(value), "gas": hex(gas)}
-        request["nonce"] = hex(self.nonce(sender))
+        nonce = self.nonce(sender)
+        request["nonce"] = hex(nonce)
         if to is not None:
             request["to"] = to
         receipt = self.wait_receipt(self.rpc("eth_sendTransaction", request))
+        for _ in range(_LEFT_LYING):  # on a busy machine the state comes after its receipt, over what is set meanwhile
+            if self.nonce(sender) > nonce:
+                break
         if int(receipt["status"], 16) != 1:
             raise TestChainError(f"the transaction of {sender} to {to} reverted: {data[:4].hex()}, {receipt}")
         return receipt

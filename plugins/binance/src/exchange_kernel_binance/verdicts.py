@@ -39,7 +39,8 @@ CLOCK = (Row(-1021, ClockSkew, Why.OTHER, "rest, Timing security: the request is
 _UNREAD = (
     *range(-1106, -1099),
     *(-1108, -1111, -1112, -1114, -1115, -1116, -1117, -1118, -1119, -1120, -1121, -1122, -1127, -1128),
-    *(-1130, -1131, -1134, -1135, -1136, -1145, -1151, -1152, -1158, -1160, -1161, -1165, -1166, -1167),
+    *(-1130, -1131, -1134, -1135, -1136, -1145, -1151, -1152, -1158, -1160, -1161, -1165, -1166, -1167, -1168),
+    *(-1196, -1197, -1198, -1199),
 )
 REQUESTS = tuple(Row(code, OrderRefused, Why.FILTER, _REQUEST) for code in _UNREAD)
 
@@ -61,6 +62,7 @@ SPOT = Table(
         *_engine("insufficient balance", InsufficientFunds, Why.FUNDS),
         *_engine("would immediately match and take", PostOnlyWouldCross, Why.WOULD_CROSS),
         *_engine("would trigger immediately", OrderRefused, Why.FILTER),
+        *_engine("relationship of the prices", OrderRefused, Why.FILTER),
         *_engine("Market is closed", MarketClosed, Why.MARKET_CLOSED),
         *_engine("", OrderRefused, Why.OTHER),
         Row(-1010, UnknownTarget, Why.OTHER, _ENGINE, "Unknown order sent"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
 from exchange_kernel.orders import check_bounds, check_numbers, round_down, rounded
-from exchange_kernel.schema import AmountType, Support, TimeInForce, TrailUnit, TriggerKind, canonical
+from exchange_kernel.schema import AmountType, Side, Support, TimeInForce, TrailUnit, TriggerKind, canonical
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec
@@ -20,6 +20,7 @@ def preview(spec: Spec, contract: Contract, hedge: bool) -> Preview:
     """Exactly what would be sent; ``hedge``: the account holds long and short side by side. Raises Unsupported,
     InvalidOrder."""
     check_numbers(spec)
+    spec = _on_its_leg(spec, hedge)
     _refuse(spec, hedge)
     sent = rounded(spec, contract.meta)
     if sent.limit is None and sent.guard is None and contract.market_step is not None:
@@ -37,7 +38,7 @@ def preview(spec: Spec, contract: Contract, hedge: bool) -> Preview:
 
 def amendment(spec: Spec, was: Spec, contract: Contract, hedge: bool) -> Preview:
     """Exactly what would be sent to turn ``was`` into ``spec``: another price, another quantity, of a limit order."""
-    after = preview(spec, contract, hedge)
+    after, was = preview(spec, contract, hedge), _on_its_leg(was, hedge)
     if after.spec.limit is None or was.limit is None:
         raise Unsupported("amend_price", "a market order is over before it could be amended")
     if revised(after.spec, amount=was.amount, limit=was.limit) != revised(was, guard=None):
@@ -50,6 +51,13 @@ def amendment(spec: Spec, was: Spec, contract: Contract, hedge: bool) -> Preview
     can = contract.meta.capabilities
     uses = dict(after.uses) | {name: can.support(name) for name in needed}
     return Preview(after.spec, uses, after.outlay, after.warnings)
+
+
+def _on_its_leg(spec: Spec, hedge: bool) -> Spec:
+    """In hedge mode an order that names no leg opens the one of its side, or reduces the other one."""
+    if not hedge or spec.leg != "NET":
+        return spec
+    return revised(spec, leg="LONG" if (spec.side is Side.BUY) is not spec.reduce_only else "SHORT")
 
 
 def _refuse(spec: Spec, hedge: bool) -> None:
@@ -72,8 +80,8 @@ def _refuse(spec: Spec, hedge: bool) -> None:
         raise Unsupported("iceberg", "futures orders are shown whole")
     if spec.post_only and (spec.limit is None or spec.tif in _IMMEDIATE):
         raise InvalidOrder("post_only", True, "needs a limit price and a time in force that rests")
-    if hedge and spec.leg == "NET":
-        raise InvalidOrder("leg", spec.leg, "the account holds long and short side by side", "say LONG or SHORT")
+    if spec.reduce_only and spec.leg == ("LONG" if spec.side is Side.BUY else "SHORT"):
+        raise InvalidOrder("reduce_only", True, f"a {spec.side.value} order makes a {spec.leg} position larger")
     if not hedge and spec.leg != "NET":
         raise Unsupported("hedge_legs", "the account is in one-way mode")
 

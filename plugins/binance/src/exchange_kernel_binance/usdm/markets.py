@@ -45,6 +45,7 @@ NATIVE = (
 PARTLY = {
     "stream": "events are not numbered: one that is lost unnoticed shows in the next event of its order, or a look",
     "gtd": "ends on whole seconds, at least ten minutes ahead",
+    "dead_man": "of each symbol; it cancels every order there, whoever placed it",
 }
 
 

@@ -98,10 +98,11 @@ class PositionView(msgspec.Struct):
     isolatedWallet: str = "0"
 
 
-class ModeView(msgspec.Struct):
-    """One-way or hedge mode."""
+class ArmedView(msgspec.Struct):
+    """The countdown of a symbol, in ms; 0: none."""
 
-    dualSidePosition: bool
+    symbol: str
+    countdownTime: str
 
 
 def report(

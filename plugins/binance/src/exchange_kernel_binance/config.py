@@ -136,12 +136,15 @@ class BinanceConfig:
             raise ConfigError("recv_window_ms", self.recv_window_ms, "must lie between 1 and 60000")
         if type(self.share_percent) is not int or not 0 < self.share_percent <= 100:
             raise ConfigError("share_percent", self.share_percent, "must be an int from 1 to 100")
-        for key in ("resolve", "ca_file", "confirm_live"):
+        for key in ("resolve", "ca_file", "confirm_live", "budget_url"):
             value = getattr(self, key)
             if not isinstance(value, str) or not (value.isprintable() or not value):
                 raise ConfigError(key, value, "must be printable text")
         if not isinstance(self.symbols, tuple) or not all(isinstance(each, str) for each in self.symbols):
             raise ConfigError("symbols", self.symbols, "must be a list of symbols", "for example [BTC/USDT]")
+        if "@" in self.budget_url:
+            rule = "holds a password or a user, which does not belong in this file"
+            raise ConfigError("budget_url", "(not shown)", rule, "write secrets.budget_url: env:NAME or file:PATH")
         if type(self.allow_withdraw_key) is not bool:
             raise ConfigError("allow_withdraw_key", self.allow_withdraw_key, "must be true or false")
         self._check_account()

@@ -20,7 +20,6 @@ def preview(spec: Spec, contract: Contract, hedge: bool) -> Preview:
     """Exactly what would be sent; ``hedge``: the account holds long and short side by side. Raises Unsupported,
     InvalidOrder."""
     check_numbers(spec)
-    spec = _on_its_leg(spec, hedge)
     _refuse(spec, hedge)
     sent = rounded(spec, contract.meta)
     if sent.limit is None and sent.guard is None and contract.market_step is not None:
@@ -38,7 +37,7 @@ def preview(spec: Spec, contract: Contract, hedge: bool) -> Preview:
 
 def amendment(spec: Spec, was: Spec, contract: Contract, hedge: bool) -> Preview:
     """Exactly what would be sent to turn ``was`` into ``spec``: another price, another quantity, of a limit order."""
-    after, was = preview(spec, contract, hedge), _on_its_leg(was, hedge)
+    after = preview(spec, contract, hedge)
     if after.spec.limit is None or was.limit is None:
         raise Unsupported("amend_price", "a market order is over before it could be amended")
     if revised(after.spec, amount=was.amount, limit=was.limit) != revised(was, guard=None):
@@ -51,13 +50,6 @@ def amendment(spec: Spec, was: Spec, contract: Contract, hedge: bool) -> Preview
     can = contract.meta.capabilities
     uses = dict(after.uses) | {name: can.support(name) for name in needed}
     return Preview(after.spec, uses, after.outlay, after.warnings)
-
-
-def _on_its_leg(spec: Spec, hedge: bool) -> Spec:
-    """In hedge mode an order that names no leg opens the one of its side, or reduces the other one."""
-    if not hedge or spec.leg != "NET":
-        return spec
-    return revised(spec, leg="LONG" if (spec.side is Side.BUY) is not spec.reduce_only else "SHORT")
 
 
 def _refuse(spec: Spec, hedge: bool) -> None:

@@ -117,7 +117,7 @@ class UsdmDialect:
         match command:
             case Place(key, spec):
                 sent = self.check(spec, None)
-                fields = orders.place(sent.spec, key, self._contract(spec.symbol))
+                fields = orders.place(sent.spec, key, self._contract(spec.symbol), self._settings.hedge)
                 ids = (VenueId("client", client_id(key)),)
                 return seal(orders.PLACE, key, prep, fields, ids=ids, outlay=sent.outlay, note=f"place {spec.symbol}")
             case Cancel(key, ref, _):

@@ -15,6 +15,7 @@ import msgspec
 from exchange_kernel.errors import NotSent, OutcomeUnknown, RateLimited, Unavailable, VenueError
 from exchange_kernel.venue import Context, Fence, Key, Money, Ms, Prep, Ticket, TimeEnd, VenueId, Watermark
 from exchange_kernel_binance.config import BinanceConfig, secrets_of
+from exchange_kernel_binance.filtering import FUTURES
 from exchange_kernel_binance.limits import TOO_MANY_ORDERS, Limits, address_budget, retry_at
 from exchange_kernel_binance.verdicts import READS
 from exchange_kernel_ccxt.budget import Budget
@@ -270,7 +271,9 @@ class Session:
         if code == _BEHIND:
             self.time.refute()
         assert isinstance(row.meaning, type)
-        raise row.meaning(text[:200], code=str(code), why=row.why.value)
+        rule = FUTURES.get(code or 0, "") if self.config.market == "usdm" else ""
+        said = f"{text[:200]} ({rule})" if rule and rule not in text else text[:200]
+        raise row.meaning(said, code=str(code), why=row.why.value)
 
 
 def _refusal(answer: Answer) -> _Refusal | None:

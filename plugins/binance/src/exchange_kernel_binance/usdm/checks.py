@@ -8,6 +8,7 @@ from exchange_kernel.schema import AmountType, Side, Support, TimeInForce, Trail
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec
+from exchange_kernel_binance.filtering import previewed
 from exchange_kernel_binance.usdm.markets import Contract
 
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
@@ -20,6 +21,10 @@ def preview(spec: Spec, contract: Contract, hedge: bool) -> Preview:
     """Exactly what would be sent; ``hedge``: the account holds long and short side by side. Raises Unsupported,
     InvalidOrder."""
     check_numbers(spec)
+    return previewed(spec, contract.filters, lambda: _preview(spec, contract, hedge))
+
+
+def _preview(spec: Spec, contract: Contract, hedge: bool) -> Preview:
     _refuse(spec, hedge)
     sent = rounded(spec, contract.meta)
     if sent.limit is None and sent.guard is None and contract.market_step is not None:

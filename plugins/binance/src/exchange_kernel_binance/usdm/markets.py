@@ -17,7 +17,7 @@ from exchange_kernel.schema import (
     SymbolMetadata,
     TickSpacing,
 )
-from exchange_kernel.value import Value
+from exchange_kernel.value import Value, revised
 from exchange_kernel_binance.markets import offering
 
 NATIVE = (
@@ -75,16 +75,23 @@ class Listed(msgspec.Struct):
 
 
 class Contract(Value, frozen=True):
-    """One perpetual. ``market_min`` and the like: of orders without a price, in base."""
+    """One perpetual. ``market_min`` and the like: of orders without a price, in base. ``filters``: as Binance lists
+    them, read when they are needed."""
 
     meta: SymbolMetadata
     name: str
     market_min: Decimal | None
     market_max: Decimal | None
     market_step: Decimal | None
+    filters: bytes = b"[]"
+
+
+class _Filters(msgspec.Struct):
+    filters: msgspec.Raw
 
 
 _read = msgspec.json.Decoder(Listed).decode
+_read_filters = msgspec.json.Decoder(_Filters).decode
 
 
 def _some(text: str) -> Decimal | None:
@@ -135,5 +142,5 @@ def contract_in(raw: msgspec.Raw, wanted: frozenset[str], hedge: bool) -> Contra
     listed = _read(raw)
     if listed.contractType != "PERPETUAL":
         return None
-    contract = contract_of(listed, hedge)
+    contract = revised(contract_of(listed, hedge), filters=bytes(_read_filters(raw).filters))
     return contract if not wanted or contract.meta.symbol_id in wanted else None

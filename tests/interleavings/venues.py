@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
+from exchange_kernel.errors import Unavailable, Unsupported
 from exchange_kernel.schema import MarketCapabilities, Support, SupportLevel
 from exchange_kernel.venue import Ack, Found, OrderReport
 
@@ -101,3 +103,48 @@ class FillsLater(Venue):
     async def events(self, cursor: Any) -> AsyncIterator[Any]:
         async for event in self.inner.events(cursor):
             yield replace(event, body=self._cut(event.body))
+
+
+class Switched(Venue):
+    """Has a dead-man switch for each market, which cancels whatever the account has there. ``due``: venue ms by symbol;
+    ``calls``: what was asked for; ``failing``: the next so many requests are not answered, or (``mute``) not heard."""
+
+    def __init__(self, inner: Any, exchange: Any, account: str, now: Callable[[], int]) -> None:
+        super().__init__(inner)
+        self.exchange, self.owner, self.now = exchange, account, now
+        self.due: dict[str, int] = {}
+        self.calls: list[tuple[int | None, frozenset[str]]] = []
+        self.failing = self.mute = 0
+        self.whole_account = False
+
+    async def markets(self) -> Any:
+        return tuple(
+            replace(market, capabilities=self._with(market.capabilities)) for market in await self.inner.markets()
+        )
+
+    @staticmethod
+    def _with(had: MarketCapabilities) -> MarketCapabilities:
+        return replace(had, features={**had.features, "dead_man": Support(SupportLevel.NATIVE)})
+
+    async def arm(self, until: int | None, symbols: frozenset[str]) -> int | None:
+        if self.whole_account:
+            raise Unsupported("dead_man", "of the whole account only")
+        self.calls.append((until, symbols))
+        if self.mute:
+            self.mute -= 1
+            raise Unavailable("no answer")
+        for symbol in symbols:
+            self.due.pop(symbol, None)
+            if until is not None:
+                self.due[symbol] = until
+                asyncio.get_running_loop().call_later((until - self.now()) / 1000, self._fire, symbol, until)
+        if self.failing:
+            self.failing -= 1
+            raise Unavailable("no answer")
+        return until
+
+    def _fire(self, symbol: str, until: int) -> None:
+        if self.due.get(symbol) == until:
+            del self.due[symbol]
+            request = {"op": "cancel_all", "symbol": symbol, "ts": self.now(), "window": 2000}
+            self.exchange.trade(self.owner, request)

@@ -156,6 +156,8 @@ class AdapterBoundary:
     def __getattr__(self, name: str) -> Any:
         if name == "history":  # not every venue has one
             return partial(self._read, name, self.inner.history)
+        if name == "arm":
+            return partial(self._read, name, self.inner.arm)
         raise AttributeError(name)
 
     async def _read(self, label: str, method: Any, *args: Any) -> Any:

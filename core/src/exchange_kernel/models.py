@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -152,7 +153,11 @@ class Asset(Value, frozen=True):
 
 
 class AccountState(Value, frozen=True):
-    """Snapshot of an account. ``as_of``: venue time in ms UTC of the venue's part; ``halted``: why, or None."""
+    """Snapshot of an account. ``as_of``: venue time in ms UTC of the venue's part; ``halted``: why, or None.
+
+    ``conditions``: what its owner should know, by kind (``account_config``: it is not set up as configured;
+    ``credentials``; ``dead_man``) and what of it. ``rights``: what its credentials allow, as far as it is known.
+    """
 
     account: str
     identity: str
@@ -163,6 +168,7 @@ class AccountState(Value, frozen=True):
     as_of: int
     halted: str | None = None
     conditions: tuple[Condition, ...] = ()
+    rights: Mapping[str, bool] = msgspec.field(default_factory=dict)
 
 
 class Limits(Value, frozen=True):
@@ -182,3 +188,15 @@ class Limits(Value, frozen=True):
     def complete(self) -> bool:
         """True when a live account may start with these limits: size, open notional and rate are all set."""
         return None not in (self.max_order_notional, self.max_open_notional, self.order_count)
+
+
+class DeadManPolicy(Value, frozen=True):
+    """The venue cancels every order of a symbol where ours rest, unless it hears from the kernel for ``after_s`` s.
+
+    ``cancels_everything``: also where there are orders of others, or protective ones of ours; without it such a symbol
+    is not armed (R22). ``at_stop``: DISARM: orders rest on when the kernel is stopped; LEAVE: the switch fires then.
+    """
+
+    after_s: int
+    cancels_everything: bool = False
+    at_stop: Literal["DISARM", "LEAVE"] = "DISARM"

@@ -149,7 +149,9 @@ class Platform:
                 venue_config=account.config,
                 secrets=account.resolve_secrets(),
                 limits=account.limits,
-                settings=replace(self._settings, report_foreign=account.drift.foreign == "REPORT"),
+                settings=replace(
+                    self._settings, report_foreign=account.drift.foreign == "REPORT", dead_man=account.dead_man
+                ),
                 clock=self._clock,
                 ids=self._ids,
                 actor=self._actor,

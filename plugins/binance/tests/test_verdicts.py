@@ -27,9 +27,11 @@ from exchange_kernel.errors import (
 )
 from exchange_kernel.venue import Context, Fence, Ticket, TimeEnd
 from exchange_kernel_binance.config import BinanceConfig
+from exchange_kernel_binance.filtering import FUTURES
+from exchange_kernel_binance.limits import reopen_all
 from exchange_kernel_binance.session import CODEC, Session, decoder
 from exchange_kernel_binance.spot.reports import OrderView
-from exchange_kernel_binance.verdicts import READS, SPOT
+from exchange_kernel_binance.verdicts import READS, SPOT, USDM
 from exchange_kernel_ccxt.requests import Plan
 from exchange_kernel_ccxt.verdicts import Row
 
@@ -42,7 +44,8 @@ _read = decoder(OrderView)
 class Desk:
     """A session with a server that answers what the test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, market: str = "spot") -> None:
+        self.market = market
         self.answer: web.Response = web.json_response({})
         self.asked: list[str] = []
 
@@ -54,13 +57,15 @@ class Desk:
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         url = site.name
-        config = {"network": "custom", "urls": {"spot": url, "spot_ws": "ws://127.0.0.1:1"}}
+        config = {"market": self.market, "network": "custom"}
+        config["urls"] = {self.market: url, f"{self.market}_ws": "ws://127.0.0.1:1"}
         secrets = {"api_key": "key" * 21, "secret": SECRET}
         ctx = Context("desk", config, clock=lambda: NOW, sleep=asyncio.sleep, secrets=secrets)
-        self.session = Session(ctx, BinanceConfig.of(ctx), SPOT, ("public", "time"), frozenset({-2013}))
-        await self.session.open({"api.binance.com": url})
+        table, clock = (SPOT, ("public", "time")) if self.market == "spot" else (USDM, ("fapiPublic", "time"))
+        self.session = Session(ctx, BinanceConfig.of(ctx), table, clock, frozenset({-2013}))
+        await self.session.open({"api.binance.com": url, "fapi.binance.com": url})
         self.session.time.observe(NOW, 1, NOW)
-        self.session.identity = "binance:custom:spot:1"
+        self.session.identity = f"binance:custom:{self.market}:1"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -77,8 +82,9 @@ class Desk:
 
     async def send(self) -> Any:
         fields = (("symbol", "BTCUSDT"), ("timestamp", str(NOW)), ("newClientOrderId", "ek00"))
-        request = self.session._signer.sign(Plan(*PLACE, fields))
-        body = f"{' '.join(PLACE)}\n{request.query}".encode()
+        place = PLACE if self.market == "spot" else ("POST", "fapiPrivate", "order")
+        request = self.session._signer.sign(Plan(*place, fields))
+        body = f"{' '.join(place)}\n{request.query}".encode()
         fence = Fence(False, (TimeEnd(NOW + 5_000, "venue", 10_000),))
         ticket = Ticket(b"k" * 16, body, CODEC, self.session.identity, fence, send_before=NOW + 1)
         _, again = self.session.request_of(ticket)
@@ -105,15 +111,39 @@ def at_the_desk(status: int, code: int | None, text: str = "", headers: Mapping[
 def test_every_row_decides_as_it_says(row: Row) -> None:
     """An answer that meets a row is told by the row's error, with Binance's code and text, and had no effect."""
     text = f"Well: {row.text}."
-    error = at_the_desk(row.status or 400, row.code, text, {"Retry-After": "7"})
+    decided(row, text, at_the_desk(row.status or 400, row.code, text, {"Retry-After": "7"}))
 
+
+def test_every_row_of_futures_decides_as_it_says() -> None:
+    """The same; and a code that means a filter is told with the filter's name."""
+
+    async def play() -> None:
+        async with Desk("usdm") as desk:
+            for row in USDM.rows:
+                text = f"Well: {row.text}."
+                desk.says(row.status or 400, row.code, text, {"Retry-After": "7"})
+                try:
+                    found = await desk.send()
+                except VenueError as error:
+                    found = error
+                rule = FUTURES.get(row.code or 0, "")
+                decided(row, f"{text} ({rule})" if rule else text, found)
+                reopen_all()
+            assert desk.asked == ["POST /fapi/v1/order"] * len(USDM.rows)
+
+    asyncio.run(play())
+    assert set(FUTURES) <= {row.code for row in USDM.rows}
+
+
+def decided(row: Row, text: str, error: Any) -> None:
+    """It is what the row says."""
     if row.meaning == "duplicate":
         assert error is None
     elif row.meaning == "rate":
         assert isinstance(error, RateLimited)
         assert error.retry_at == NOW + 7_000
     else:
-        assert type(error) is row.meaning
+        assert type(error) is row.meaning, row
         assert isinstance(error, NoEffect)
         assert (error.code, str(error), error.why) == (str(row.code), text, row.why.value)
     assert row.source
@@ -229,4 +259,4 @@ def test_reads_are_never_absence(status: int, code: int | None, meaning: type[Ve
 
 def test_the_tables_name_their_sources() -> None:
     """No row without the page of Binance's documentation that it is from."""
-    assert all(row.source for row in (*SPOT.rows, *READS.rows))
+    assert all(row.source for row in (*SPOT.rows, *USDM.rows, *READS.rows))

@@ -9,6 +9,7 @@ import click
 from exchange_kernel.cli import views
 from exchange_kernel.cli.desk import Desk, account_option, config_option, desk, output_option, run
 from exchange_kernel.cli.output import show
+from exchange_kernel.state.conditions import told
 from exchange_kernel.state.rows import EventRow
 
 NEWEST = 50
@@ -55,7 +56,8 @@ async def _intents(at: Desk, names: list[str], what: str, symbol: str | None, ac
 async def _account(at: Desk, name: str) -> views.Row:
     configured = at.config.accounts.get(name)
     row, lease = await at.store.account_row(name), await at.store.lease(name)
-    shown = views.account(name, configured.venue if configured else "", row, lease, await at.owner(name))
+    known = (await told(at.store, name)).values()
+    shown = views.account(name, configured.venue if configured else "", row, lease, await at.owner(name), known)
     halted = (await at.store.store_row()).halted
     if halted is not None:
         shown["halted"] = f"platform, {halted['actor']}: {halted['reason']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 from exchange_kernel.cli.output import average, money, utc
@@ -12,7 +13,7 @@ from exchange_kernel.state.rows import AccountRow, Attempt, EventRow, FillRow, L
 INTENTS: Final = ("id", "account", "symbol", "side", "amount", "price", "tif", "desired", "generation", "created")
 ORDERS: Final = ("id", "account", "symbol", "side", "status", "filled", "of", "average", "observed", "reason")
 POSITIONS: Final = ("account", "symbol", "amount", "entry", "realized")
-ACCOUNTS: Final = ("account", "venue", "mode", "owner", "halted", "recovering", "open_notional", "events")
+ACCOUNTS: Final = ("account", "venue", "mode", "owner", "halted", "recovering", "open_notional", "events", "told")
 EVENTS: Final = ("time", "account", "seq", "event", "intent", "actor", "reason", "body")
 
 Row = dict[str, Any]
@@ -127,8 +128,14 @@ def position(row: PositionRow) -> Row:
     }
 
 
-def account(name: str, venue: str, row: AccountRow | None, lease: Lease | None, owner: str) -> Row:
-    """An account: what the configuration says, and what the store knows of it (nothing before its first start)."""
+def account(
+    name: str, venue: str, row: AccountRow | None, lease: Lease | None, owner: str, told: Iterable[Condition] = ()
+) -> Row:
+    """An account: what the configuration says, and what the store knows of it (nothing before its first start).
+
+    ``told``: conditions that the newest events tell of.
+    """
+    conditions = [condition(each) for each in told]
     out: Row = {"account": name, "venue": venue, "mode": None, "owner": owner or "nobody", "halted": None}
     out |= {"recovering": None, "open_notional": None, "events": 0, "identity": None, "epoch": None}
     if row is not None:
@@ -144,7 +151,8 @@ def account(name: str, venue: str, row: AccountRow | None, lease: Lease | None, 
         }
     if lease is not None:
         out["epoch"] = lease.epoch
-    return out
+    said = [" ".join(filter(None, (each["type"], each["reason"]))) for each in conditions]
+    return out | {"told": ", ".join(said) or None, "conditions": conditions}
 
 
 def event(row: EventRow) -> Row:

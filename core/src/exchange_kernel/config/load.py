@@ -12,7 +12,7 @@ from exchange_kernel.config.section import Described, Section
 from exchange_kernel.config.settings import AccountConfig, Config, Drift, Use
 from exchange_kernel.config.strict_yaml import MAX_BYTES, Node, read
 from exchange_kernel.errors import ConfigError, Unsupported
-from exchange_kernel.models import Limits
+from exchange_kernel.models import DeadManPolicy, Limits
 from exchange_kernel.orders.names import check_id
 from exchange_kernel.schema import amount
 from exchange_kernel.schema.fields import identifier
@@ -121,6 +121,7 @@ def _account(name: str, section: Section, folder: Path) -> AccountConfig:
     limits = section.section("limits")
     drift = section.section("drift")
     admission = _uses(section, "admission", folder)
+    dead_man = section.section("dead_man")
     section.done()
     return AccountConfig(
         name=name,
@@ -132,6 +133,7 @@ def _account(name: str, section: Section, folder: Path) -> AccountConfig:
         drift=Drift() if drift is None else _drift(drift),
         plugin=_distribution(f"{section.path}.plugin", plugin) if plugin else "",
         admission=admission,
+        dead_man=None if dead_man is None else _dead_man(dead_man),
     )
 
 
@@ -225,6 +227,20 @@ def _symbols(section: Section) -> frozenset[str] | None:
     if not isinstance(node.value, list):
         raise section.refuse("symbols", "must be a list of symbols", "for example [BTC/USD, ETH/USD]")
     return frozenset(identifier(f"{section.path}.symbols", item.value, ConfigError) for item in node.value)
+
+
+def _dead_man(section: Section) -> DeadManPolicy:
+    after, everything = section.node("after_s"), section.node("cancels_everything")
+    if after is None:
+        raise ConfigError(f"{section.path}.after_s", None, "is required: seconds without a sign of life", "write 60")
+    if type(after.value) is not int or not 10 <= after.value <= 3_600:
+        raise section.refuse("after_s", "must be a whole number of seconds from 10 to 3600")
+    if everything is not None and type(everything.value) is not bool:
+        raise section.refuse("cancels_everything", "must be true or false")
+    at_stop = section.choice("at_stop", ("DISARM", "LEAVE"), "DISARM")
+    section.done()
+    allowed = everything is not None and everything.value is True
+    return DeadManPolicy(after.value, allowed, cast('Literal["DISARM", "LEAVE"]', at_stop))
 
 
 def _drift(section: Section) -> Drift:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from exchange_kernel.config.reference import Reference
 from exchange_kernel.errors import ConfigError
-from exchange_kernel.models import Limits
+from exchange_kernel.models import DeadManPolicy, Limits
 from exchange_kernel.schema.fields import close_to
 
 
@@ -47,7 +47,7 @@ class AccountConfig:
 
     ``plugin``: the distribution that its venue must come from, "" where only one offers it. ``config`` belongs to the
     venue's plugin and is passed on as it stands: text, ints, bools, None, lists, mappings. ``admission``: the checks
-    that every order of the account must pass.
+    that every order of the account must pass. ``dead_man``: the venue cancels its orders where this stops working.
     """
 
     name: str
@@ -59,6 +59,7 @@ class AccountConfig:
     drift: Drift = field(default_factory=Drift)
     plugin: str = ""
     admission: tuple[Use, ...] = ()
+    dead_man: DeadManPolicy | None = None
 
     def resolve_secrets(self) -> dict[str, str]:
         """The account's own secrets. Raises ConfigError for the first that is missing."""

@@ -18,7 +18,7 @@ from exchange_kernel.reconcile.runner import Runner
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.suspicion import acknowledge
 from exchange_kernel.state.ops import BindAccount
-from exchange_kernel.venue import Context
+from exchange_kernel.venue import Context, DeadMan
 
 log = logging.getLogger("exchange_kernel")
 
@@ -60,6 +60,15 @@ class Lifecycle(Account):
         if self._vet is not None:
             self._vet(self._adapter, listed)
         markets = {market.symbol_id: market for market in listed}
+        if self._settings.dead_man is not None and not (
+            isinstance(self._adapter, DeadMan) and any(each.capabilities.offers("dead_man") for each in listed)
+        ):
+            raise ConfigError(
+                f"accounts.{self.exchange_id}.dead_man",
+                f"after_s {self._settings.dead_man.after_s}",
+                "no market of this account has a dead-man switch",
+                "leave it out",
+            )
         bind = BindAccount(self.exchange_id, self._venue, opened.identity, opened.mode, self._limits)
         await self._store.execute(bind)
         if self._state_dir is not None:

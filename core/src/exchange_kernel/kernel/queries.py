@@ -67,6 +67,8 @@ class Queries(Account):
             margin=dict(snapshot.margin),
             as_of=snapshot.at.venue_ms or snapshot.at.ledger_ms or 0,
             halted=session.halted or None,
+            conditions=tuple(session.conditions.values()),
+            rights=dict(session.opened.rights),
         )
 
     async def get_symbol_metadata(self, symbol_id: str) -> SymbolMetadata:

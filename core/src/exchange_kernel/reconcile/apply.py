@@ -28,7 +28,7 @@ from exchange_kernel.schema import AmountType
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.rows import Attempt, AttemptState, Record, TicketState, is_step
 from exchange_kernel.value import revised
-from exchange_kernel.venue import Spec, VenueStatus
+from exchange_kernel.venue import Spec, VenueStatus, Why
 
 UNACCOUNTED = "Unaccounted"
 """The condition of an order that left the venue's records before what it executed could be read."""
@@ -90,6 +90,7 @@ def finish(draft: Draft, status: IntentStatus, reason: str) -> None:
         and record.intent.desired is Desired.ACTIVE
         and last is not None
         and not ended_by_us(record, last)
+        and last.why != Why.DEAD_MAN.value
     ):
         draft.emit(DriftDetected, what="canceled at the venue", venue_id=_venue_id(last), reason=reason)
     draft.emit(_ENDINGS[status], reason=reason, **fields)

@@ -119,6 +119,8 @@ class Reconciler:
     def _take_inbox(self, intent_id: str, draft: Draft) -> int:
         items = self.session.inbox.get(intent_id, ())
         for item in items[draft.taken :]:
+            if isinstance(item, Reported):
+                item = self.session.firings.named(item)
             take(draft, item, self.session.opened)
             if isinstance(item, Reported) and item.n <= len(draft.record.attempts):
                 watch = self.session.watches.get(intent_id)

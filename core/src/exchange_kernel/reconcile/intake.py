@@ -7,11 +7,11 @@ store's tag and is unknown to SQL means that the store lost a commit (R32).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from exchange_kernel.events import DriftDetected, Event, HealthChanged, MarginCallWarning
-from exchange_kernel.models import IntentStatus, OrderState, Origin
+from exchange_kernel.models import Condition, IntentStatus, OrderState, Origin
 from exchange_kernel.reconcile.outcome import Reported, Stepped, Voided
 from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.session import Session
@@ -67,6 +67,8 @@ class Intake:
         self._told: dict[str, Balance] = {}
         self._foreign: set[str] = set()
         self._announced: dict[str, None] = {}
+        self._noted: dict[tuple[str, str], Condition | None] = {}
+        self._of_snapshots: set[tuple[str, str]] = set()
         self.snapshot_wanted = False
         self.markets_changed = False
 
@@ -289,15 +291,51 @@ class Intake:
     # ---- the account --------------------------------------------------------------------------------------------
 
     def account(self, snapshot: AccountSnapshot) -> None:
-        """Remember balances and positions; events follow with the next :meth:`flush`."""
+        """Remember balances, positions and notices; events follow with the next :meth:`flush`."""
         self.session.actual.put_account(self.session.account, snapshot)
         self.session.floors.update(snapshot.floors)
+        self._conditions(snapshot)
         for balance in snapshot.balances:
             if self._told.get(balance.asset) != balance:
                 self._balances[balance.asset] = balance
 
+    def note(self, notice: Notice, *, over: bool = False) -> None:
+        """A condition of the account: told by an event where it is new, other than before, or ``over``."""
+        conditions, key = self.session.conditions, (notice.kind, notice.subject)
+        known = conditions.get(key)
+        if over:
+            if conditions.pop(key, None) is not None:
+                self._noted[key] = None
+        elif known is None or known.message != notice.text:
+            now = self.session.clock.now_ms()
+            self._noted[key] = conditions[key] = Condition(notice.kind, notice.subject, notice.text, now)
+
+    def stand(self, conditions: Mapping[tuple[str, str], Condition]) -> None:
+        """What was told before: it stands until it is seen to be over, and is not told again."""
+        self.session.conditions.update(conditions)
+        switched = self.session.settings.dead_man is not None
+        self._of_snapshots = {key for key in conditions if key[0] != "dead_man" or not switched}
+
+    def _conditions(self, snapshot: AccountSnapshot) -> None:
+        told: set[tuple[str, str]] = {(each.kind, each.subject) for each in snapshot.notices}
+        for each in snapshot.notices:
+            self.note(each)
+        if snapshot.complete:
+            for key in self._of_snapshots - told:
+                self.note(Notice(key[0], "", key[1]), over=True)  # type: ignore[arg-type]
+            self._of_snapshots = told
+        else:
+            self._of_snapshots |= told
+
     async def flush(self) -> None:
-        """Write the events of balances that changed since the last flush."""
+        """Write the events of conditions and balances that changed since the last flush."""
+        if self._noted and self.session.owned:
+            at, noted, self._noted = self.session.clock.now_ms(), self._noted, {}
+            try:
+                await self._record(tuple(_condition_event(self.session.account, at, key, noted[key]) for key in noted))
+            except BaseException:
+                self._noted = noted | self._noted
+                raise
         if not self._balances or not self.session.owned:
             return
         changed, self._balances = self._balances, {}
@@ -305,6 +343,13 @@ class Intake:
         events = tuple(balance_event(self.session.account, at, changed[asset]) for asset in sorted(changed))
         await self._record(events)
         self._told.update(changed)
+
+
+def _condition_event(account: str, at: int, key: tuple[str, str], now: Condition | None) -> HealthChanged:
+    """What is told of a condition that has come, changed or gone."""
+    name = " ".join(part for part in key if part)
+    reason = "" if now is None else now.message
+    return HealthChanged(account=account, at=at, component=name, healthy=now is None, reason=reason)
 
 
 def _news(known: object, report: OrderReport) -> bool:

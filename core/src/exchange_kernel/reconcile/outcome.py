@@ -159,6 +159,12 @@ def code_of(error: BaseException) -> str:
     return next(known, type(error)).__name__
 
 
+def said(error: BaseException) -> str:
+    """The error's words, with the venue's own code where they do not have it."""
+    text, code = str(error), getattr(error, "code", "")
+    return f"{text} ({code})" if code and code not in text else text
+
+
 def _read_up_to(draft: Draft, n: int, at: Watermark, count: int, opened: Opened) -> None:
     """``count``: tickets the attempt had when the read began; younger ones are not judged by it."""
     for row in draft.record.tickets_of(n)[:count]:

@@ -20,7 +20,9 @@ from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.recovery import Recovery, load_unfinished
 from exchange_kernel.reconcile.sequencer import Sequencer
 from exchange_kernel.reconcile.session import Session
+from exchange_kernel.reconcile.switch import Switch
 from exchange_kernel.reconcile.watching import wake, wake_all
+from exchange_kernel.state.conditions import told
 from exchange_kernel.state.ops import RecordEvents
 from exchange_kernel.venue import OrderReport, Prices, Quotes
 
@@ -62,13 +64,20 @@ class Runner:
         self._snapshot_done = asyncio.Condition()
         self._history_cursor: str | None = None
         self._lost_queue: list[OrderReport] = []
+        self._seen_at: float | None = None
+        policy = session.settings.dead_man
+        self._switch = None if policy is None else Switch(self.intake, policy, lambda: self._seen_at)
 
     # ---- life ---------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Take the account over and begin; RECOVERING where the store may have lost commits."""
         session = self.session
+        before = await session.store.lease(session.account)
         await ownership.acquire(session, self.owner)
+        if before is not None and self._switch is not None:
+            self._switch.inherit(before.expires_at)
+        self.intake.stand(await told(session.store, session.account))
         session.actual.clear(session.account)  # of the time of another owner, who may have been this very process
         row = await session.store.account_row(session.account)
         stored = await session.store.store_row()
@@ -97,6 +106,8 @@ class Runner:
             loops.append(("prices", self._prices))
         elif isinstance(session.adapter, Quotes):
             loops.append(("quotes", self._quotes))
+        if self._switch is not None:
+            loops.append(("switch", self._switch.run))
         self._snapshot_asked.set()
         for name, loop in loops:
             self.components[name] = Component(since=session.clock.now_ms())
@@ -118,6 +129,8 @@ class Runner:
             for task in late:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        if self._switch is not None:
+            await self._switch.stop()
         session.deadlines.close()
         if session.epoch and session.lease_until:
             await ownership.release(session)
@@ -260,6 +273,7 @@ class Runner:
     async def _snapshot(self) -> None:
         session = self.session
         try:
+            began = session.clock.monotonic()
             result = await self.intake.snapshot()
             self.intake.account(await session.adapter.account())
             if any(watch.looks and watch.missing is not None for watch in session.watches.values()):
@@ -275,6 +289,7 @@ class Runner:
         if session.recovering:
             await self.recovery.run()
         await self._health("snapshot", True)
+        self._seen_at = began
         self._idle_wanted += 1
         try:
             async with self._idle:

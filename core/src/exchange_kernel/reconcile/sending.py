@@ -25,7 +25,7 @@ from exchange_kernel.reconcile.apply import finish, park
 from exchange_kernel.reconcile.decisions import Resend
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.numbers import Numbers
-from exchange_kernel.reconcile.outcome import Answered, Reported, Stepped, code_of, verdict
+from exchange_kernel.reconcile.outcome import Answered, Reported, Stepped, code_of, said, verdict
 from exchange_kernel.reconcile.prerequisites import Needs, Prerequisites
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.steps import waiting
@@ -150,7 +150,7 @@ class Sender:
         # A price that went away before anything was sent ends no order that the kernel keeps itself.
         waits_on = keeps(session, draft.record) and getattr(error, "why", "") == Why.REVERTED.value
         if isinstance(error, (Rejected, Unsupported)) and creating and draft.record.live is None and not waits_on:
-            finish(draft, IntentStatus.REJECTED, str(error))
+            finish(draft, IntentStatus.REJECTED, said(error))
             return draft
         watch = session.watch(intent_id)
         watch.failures += 1
@@ -276,7 +276,7 @@ class Sender:
             watch.query_at = session.clock.now_ms() + int(session.settings.first_look * 1000)
             if isinstance(error, RateLimited):
                 watch.query_at = max(watch.query_at, watch.not_before)
-        self._answer(intent_id, row, outcome, code_of(error), str(error))
+        self._answer(intent_id, row, outcome, code_of(error), said(error))
 
     def _answer(self, intent_id: str, row: TicketRow, outcome: Outcome, code: str, text: str) -> None:
         items = self.session.inbox.setdefault(intent_id, [])
@@ -322,7 +322,7 @@ class Sender:
     async def _stop_account(self, error: Exception) -> None:
         """Credentials no longer work: halt the account, durably."""
         session = self.session
-        session.halted = f"NotAuthorized: {error}"
+        session.halted = f"NotAuthorized: {said(error)}"
         await session.store.execute(SetHalt(session.account, True, "kernel", session.halted[:200]))
 
     async def _commit(self, draft: Draft, consumed: int) -> Draft:

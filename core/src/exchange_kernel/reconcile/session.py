@@ -14,9 +14,10 @@ from decimal import Decimal
 from functools import lru_cache
 
 from exchange_kernel.clock import Clock, Ids
-from exchange_kernel.models import ZERO, OrderIntent
+from exchange_kernel.models import ZERO, Condition, DeadManPolicy, OrderIntent
 from exchange_kernel.reconcile.deadlines import Deadlines
 from exchange_kernel.reconcile.draft import Draft
+from exchange_kernel.reconcile.firings import Firings
 from exchange_kernel.reconcile.outcome import Item, Reported, Resolved
 from exchange_kernel.reconcile.proof import Look
 from exchange_kernel.reconcile.queue import Priority, WorkQueue
@@ -32,7 +33,8 @@ from exchange_kernel.venue import Key, Need, Opened, OrderReport, PriceTick, Slo
 class Settings:
     """Timing and sizes of one account's reconciler. Seconds unless the name says ms.
 
-    ``report_foreign``: does an event tell about each order of somebody else?
+    ``report_foreign``: does an event tell about each order of somebody else? ``dead_man``: the venue's dead-man switch
+    is kept armed while this reconciler works.
     """
 
     concurrency: int = 256
@@ -52,6 +54,7 @@ class Settings:
     price_wait: float = 2.0
     quote_every: float = 1.0
     report_foreign: bool = True
+    dead_man: DeadManPolicy | None = None
 
 
 @dataclass(slots=True)
@@ -126,6 +129,8 @@ class Session:
     watched: dict[str, set[str]] = field(default_factory=dict)
     uses: dict[str, Mapping[str, Decimal]] | None = None
     floors: dict[str, int] = field(default_factory=dict)
+    conditions: dict[tuple[str, str], Condition] = field(default_factory=dict)
+    firings: Firings = field(default_factory=Firings)
     on_record: Callable[[Record], None] = lambda _: None
 
     @property

@@ -49,6 +49,7 @@ class Opened:
     trail the
     matching engine, ms. ``clock_offset``: venue clock minus local clock, ms; ``clock_error``: its bound. ``horizon``:
     longest time after ``prepare`` at which a ticket of this adapter may still take effect, ms; None = unbounded.
+    ``rights``: what the credentials allow (``read``, ``trade``, ``transfer``, ``withdraw``), as far as it is known.
     """
 
     identity: str
@@ -60,6 +61,7 @@ class Opened:
     clock_error: Ms = 0
     horizon: Ms | None = None
     orders_die_with_session: bool = False
+    rights: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,10 @@ class History(Protocol):
 
 @runtime_checkable
 class DeadMan(Protocol):
-    """Optional: the venue cancels everything unless re-armed."""
+    """Optional: the venue cancels every order of a symbol, whoever placed it, unless armed again."""
 
-    async def arm(self, until: Ms | None) -> Ms | None:
-        """Arm until (local ms UTC), or disarm; returns what the venue confirmed."""
+    async def arm(self, until: Ms | None, symbols: frozenset[str]) -> Ms | None:
+        """Arm these symbols, and no other, until (local ms UTC), or disarm them; the earliest time that the venue
+        confirmed. May be repeated at any time. Raises Unsupported where the venue cannot spare the rest of the
+        account, else what reads raise: then any of the symbols may be armed anew, and any as before."""
         ...

@@ -231,9 +231,28 @@ class VenuePosition(Value, frozen=True):
     isolated: bool = False
 
 
+class Notice(Value, frozen=True):
+    """Something the account's owner should know. ``subject``: what of it, where there can be several of a kind."""
+
+    kind: Literal[
+        "margin_call",
+        "dead_man",
+        "dead_man_fired",
+        "session_lost",
+        "credentials",
+        "account_config",
+        "foreign_slot",
+        "venue_halted",
+        "venue_resumed",
+    ]
+    text: str
+    subject: str = ""
+
+
 class AccountSnapshot(Value, frozen=True):
     """Balances and positions. ``complete`` False: only what changed. ``floors``: scope → smallest number still
-    usable."""
+    usable. ``notices``: what of the account's state its owner should know; one that a later complete snapshot does not
+    have is over."""
 
     at: Watermark
     complete: bool
@@ -241,6 +260,7 @@ class AccountSnapshot(Value, frozen=True):
     positions: tuple[VenuePosition, ...] = ()
     margin: Mapping[str, Decimal] = msgspec.field(default_factory=dict)
     floors: Mapping[str, int] = msgspec.field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
 
 
 class FillVoided(Value, frozen=True):
@@ -266,15 +286,6 @@ class MarketsChanged(Value, frozen=True):
 
     symbols: frozenset[str] | None
     why: str
-
-
-class Notice(Value, frozen=True):
-    """Something the account's owner should know."""
-
-    kind: Literal[
-        "margin_call", "dead_man_fired", "session_lost", "credentials", "foreign_slot", "venue_halted", "venue_resumed"
-    ]
-    text: str
 
 
 class Gap(Value, frozen=True):

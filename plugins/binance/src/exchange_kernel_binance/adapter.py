@@ -8,12 +8,15 @@ from typing import TypeVar
 
 from exchange_kernel.errors import NotRunning, NotSent, Unavailable
 from exchange_kernel.schema import SymbolMetadata
+from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     AccountSnapshot,
     Ack,
     Command,
     Context,
     Lookup,
+    Ms,
+    Notice,
     Opened,
     Prep,
     Prepared,
@@ -24,9 +27,10 @@ from exchange_kernel.venue import (
     Ticket,
     VenueEvent,
 )
-from exchange_kernel_binance.config import NETWORKS, BinanceConfig
+from exchange_kernel_binance.config import MARKETS, NETWORKS, BinanceConfig
 from exchange_kernel_binance.dialect import Dialect
 from exchange_kernel_binance.follow import Follower, Heard, dial_of
+from exchange_kernel_binance.rights import rights
 from exchange_kernel_binance.session import CLOSED, Session
 from exchange_kernel_binance.spot import dialect as spot
 from exchange_kernel_binance.spot.dialect import SpotDialect
@@ -63,10 +67,13 @@ class _Open:
     session: Session
     dialect: Dialect
     follower: Follower
+    notices: tuple[Notice, ...]
 
 
 class BinanceAdapter:
-    """Implements VenueAdapter."""
+    """Implements VenueAdapter; on futures DeadMan, too."""
+
+    arm: Callable[[Ms | None, frozenset[str]], Awaitable[Ms | None]]
 
     def __init__(self) -> None:
         self._now: _Open | None = None
@@ -83,15 +90,20 @@ class BinanceAdapter:
             raise
 
     async def _open(self, config: BinanceConfig, session: Session) -> Opened:
-        live = NETWORKS["live"][config.market].partition("://")[2]
-        await session.open({live: config.addresses[config.market]})
+        real = {market: NETWORKS["live"][market].partition("://")[2] for market in MARKETS}
+        await session.open({real[each]: config.addresses[each] for each in MARKETS if each in config.addresses})
         await session.mark()
         await session.mark()  # a second measurement, now that the connection stands
         dialect = ROOMS[config.market].dialect(session)
         number = await _whole(dialect.login())
         session.identity = f"binance:{config.place}:{config.market}:{number}"
         await _whole(dialect.load())
-        self._now = _Open(session, dialect, Follower(dialect, lambda: self._stream(config, session), session.venue_ms))
+        may = await _whole(rights(session, config))
+        notices = (Notice("credentials", "the key may withdraw", "withdraw"),) if may.get("withdraw") else ()
+        follower = Follower(dialect, lambda: self._stream(config, session), session.venue_ms)
+        self._now = _Open(session, dialect, follower, notices)
+        if isinstance(dialect, UsdmDialect):
+            self.arm = self._arm
         return Opened(
             identity=session.identity,
             mode=config.mode,
@@ -100,6 +112,7 @@ class BinanceAdapter:
             clock_offset=session.time.offset,
             clock_error=session.time.error,
             horizon=_AHEAD_MS + config.recv_window_ms + config.slack_ms,
+            rights=may,
         )
 
     async def close(self) -> None:
@@ -139,7 +152,14 @@ class BinanceAdapter:
         return await _whole(self._reads().dialect.open_orders(page))
 
     async def account(self) -> AccountSnapshot:
-        return await _whole(self._reads().dialect.account())
+        opened = self._reads()
+        snapshot = await _whole(opened.dialect.account())
+        return revised(snapshot, notices=(*snapshot.notices, *opened.notices)) if opened.notices else snapshot
+
+    async def _arm(self, until: Ms | None, symbols: frozenset[str]) -> Ms | None:
+        dialect = self._reads().dialect
+        assert isinstance(dialect, UsdmDialect)
+        return await _whole(dialect.arm(until, symbols))
 
     def events(self, cursor: str | None) -> AsyncIterator[VenueEvent]:
         return self._reads().follower.events()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
 from exchange_kernel.errors import ConfigError
+from exchange_kernel.schema.fields import close_to
 from exchange_kernel.venue import Context
 from exchange_kernel_ccxt.wire import Route
 
 MARKETS = ("spot", "usdm")
+MARGIN_TYPES = ("crossed", "isolated")
+POSITION_MODES = ("one_way", "hedge")
+_EG = {"leverage": "5", "margin_type": "isolated"}
 CONFIRMATION = "real money"
 """What ``confirm_live`` must say."""
 NETWORKS: Mapping[str, Mapping[str, str]] = {
@@ -51,7 +55,10 @@ class BinanceConfig:
     request after its timestamp. ``slack_ms``: the longest it may then work on it (its own timeout is 10 s).
     ``read_lag_ms``: how far its reads may trail. ``retention_ms``: how long unfilled orders can be looked up; 0: as
     documented. ``silence_ms``: without a sign of life for so long a stream counts as broken. ``share_percent``:
-    this process's part of what its address may ask, where several processes share one.
+    this process's part of what its address may ask, where several processes share one; ``budget_url``: a Redis or
+    Valkey where they meet instead (``redis://…``). ``allow_withdraw_key``: a key that may withdraw is taken, too.
+    ``leverage``, ``margin_type`` (crossed, isolated; both by symbol) and ``position_mode`` (one_way, hedge): how the
+    futures account is expected to be set up; it is never changed, and a difference is reported.
     """
 
     market: str = "spot"
@@ -68,6 +75,11 @@ class BinanceConfig:
     retention_ms: int = 0
     silence_ms: int = 60_000
     share_percent: int = 100
+    budget_url: str = ""
+    allow_withdraw_key: bool = False
+    leverage: Mapping[str, int] = field(default_factory=dict)
+    margin_type: Mapping[str, str] = field(default_factory=dict)
+    position_mode: str = ""
 
     @classmethod
     def of(cls, ctx: Context) -> BinanceConfig:
@@ -75,7 +87,7 @@ class BinanceConfig:
         known = {each.name for each in fields(cls)}
         for key, value in ctx.config.items():
             if key not in known:
-                raise ConfigError(key, value, "is no setting of a Binance account", f"there are {_list(known)}")
+                raise ConfigError(key, value, "is no setting of a Binance account", _meant(key, known))
         given = dict(ctx.config)
         if isinstance(given.get("symbols"), (list, tuple)):
             given["symbols"] = tuple(given["symbols"])
@@ -111,7 +123,7 @@ class BinanceConfig:
     def _check(self) -> None:
         for key, choices in (("market", MARKETS), ("network", (*NETWORKS, "custom"))):
             if getattr(self, key) not in choices:
-                raise ConfigError(key, getattr(self, key), f"must be one of {', '.join(choices)}")
+                raise _no_choice(key, getattr(self, key), choices)
         if self.network == "live" and self.confirm_live != CONFIRMATION:
             raise ConfigError(
                 "confirm_live", self.confirm_live, "is needed to trade live", f"write confirm_live: {CONFIRMATION}"
@@ -124,13 +136,40 @@ class BinanceConfig:
             raise ConfigError("recv_window_ms", self.recv_window_ms, "must lie between 1 and 60000")
         if type(self.share_percent) is not int or not 0 < self.share_percent <= 100:
             raise ConfigError("share_percent", self.share_percent, "must be an int from 1 to 100")
-        for key in ("resolve", "ca_file", "confirm_live"):
+        for key in ("resolve", "ca_file", "confirm_live", "budget_url"):
             value = getattr(self, key)
             if not isinstance(value, str) or not (value.isprintable() or not value):
                 raise ConfigError(key, value, "must be printable text")
         if not isinstance(self.symbols, tuple) or not all(isinstance(each, str) for each in self.symbols):
             raise ConfigError("symbols", self.symbols, "must be a list of symbols", "for example [BTC/USDT]")
+        if "@" in self.budget_url:
+            rule = "holds a password or a user, which does not belong in this file"
+            raise ConfigError("budget_url", "(not shown)", rule, "write secrets.budget_url: env:NAME or file:PATH")
+        if type(self.allow_withdraw_key) is not bool:
+            raise ConfigError("allow_withdraw_key", self.allow_withdraw_key, "must be true or false")
+        self._check_account()
         self._check_addresses()
+
+    def _check_account(self) -> None:
+        if self.position_mode not in ("", *POSITION_MODES):
+            raise _no_choice("position_mode", self.position_mode, POSITION_MODES)
+        for key in ("leverage", "margin_type"):
+            given = getattr(self, key)
+            if not isinstance(given, Mapping) or not all(isinstance(symbol, str) for symbol in given):
+                raise ConfigError(
+                    key, given, "must be a mapping of symbols", f"for example {{BTC/USDT:USDT: {_EG[key]}}}"
+                )
+            for symbol, value in given.items():
+                name = f"{key}.{symbol}"
+                if key == "margin_type" and value not in MARGIN_TYPES:
+                    raise _no_choice(name, value, MARGIN_TYPES)
+                if key == "leverage" and (type(value) is not int or not 1 <= value <= 125):
+                    raise ConfigError(name, value, "must be a whole number from 1 to 125")
+                if self.symbols and symbol not in self.symbols:
+                    raise ConfigError(name, symbol, "is not among symbols", _meant(symbol, set(self.symbols)))
+        for key in ("leverage", "margin_type", "position_mode"):
+            if getattr(self, key) and self.market != "usdm":
+                raise ConfigError(key, getattr(self, key), "belongs to market usdm")
 
     def _check_addresses(self) -> None:
         host, _, port = self.resolve.rpartition(":")
@@ -156,5 +195,12 @@ def secrets_of(ctx: Context) -> tuple[str, str]:
     return ctx.secrets["api_key"], ctx.secrets["secret"]
 
 
-def _list(names: set[str]) -> str:
-    return ", ".join(sorted(names))
+def _meant(given: object, known: set[str]) -> str:
+    near = close_to(given, known) if isinstance(given, str) else ""
+    return f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}"
+
+
+def _no_choice(key: str, value: object, choices: Sequence[str]) -> ConfigError:
+    near = close_to(value.lower(), choices) if isinstance(value, str) else ""
+    hint = f"did you mean {near}?" if near else ""
+    return ConfigError(key, value, f"must be one of {', '.join(choices)}", hint)

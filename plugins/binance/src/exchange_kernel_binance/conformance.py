@@ -340,6 +340,7 @@ class UsdmHarness(BinanceHarness):
 
     market, stream, symbol = "usdm", "", "BTC/USDT:USDT"
     names: Mapping[str, str] = {"BTCUSDT": "BTC/USDT:USDT", "ETHUSDT": "ETH/USDT:USDT"}
+    leg = "BOTH"
     rests_at = Decimal(45_000)
 
     def elsewhere(self) -> Spec:
@@ -377,7 +378,7 @@ class UsdmHarness(BinanceHarness):
     async def forced(self) -> TruthOrder:
         def deleverage(binance: Simulator) -> int:
             exchange = binance.futures.exchange
-            return int(exchange.auto_deleverage("main", "BTCUSDT", "BOTH", Decimal("0.01")).order_id)
+            return int(exchange.auto_deleverage("main", "BTCUSDT", self.leg, Decimal("0.01")).order_id)
 
         crossed = self.crossing(3)
 
@@ -394,6 +395,22 @@ class UsdmHarness(BinanceHarness):
 
     def _rules(self, binance: Simulator, symbol: str) -> Any:
         return binance.futures.exchange.state.contract(symbol)
+
+
+class HedgeHarness(UsdmHarness):
+    """The same account in hedge mode: orders open the leg of their side, or reduce the other one."""
+
+    leg = "LONG"
+
+    def _ready(self, binance: Simulator) -> None:
+        for account in ("main", "second"):
+            binance.futures.exchange.set_hedge(account, True)
+        super()._ready(binance)
+
+    def _act(self, binance: Simulator, account: str, fields: Mapping[str, Any]) -> Any:
+        if account != CROWD:
+            fields = {**fields, "positionSide": "LONG" if fields["side"] == "BUY" else "SHORT"}
+        return super()._act(binance, account, fields)
 
 
 def _halt(rules: Any, status: str) -> None:

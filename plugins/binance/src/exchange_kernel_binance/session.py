@@ -15,9 +15,11 @@ import msgspec
 from exchange_kernel.errors import NotSent, OutcomeUnknown, RateLimited, Unavailable, VenueError
 from exchange_kernel.venue import Context, Fence, Key, Money, Ms, Prep, Ticket, TimeEnd, VenueId, Watermark
 from exchange_kernel_binance.config import BinanceConfig, secrets_of
+from exchange_kernel_binance.filtering import FUTURES
 from exchange_kernel_binance.limits import TOO_MANY_ORDERS, Limits, address_budget, retry_at
 from exchange_kernel_binance.verdicts import READS
 from exchange_kernel_ccxt.budget import Budget
+from exchange_kernel_ccxt.budget_pool import Meeting, SharedBudget
 from exchange_kernel_ccxt.requests import Plan, Request, Signer, load, redirected
 from exchange_kernel_ccxt.venue_clock import VenueClock
 from exchange_kernel_ccxt.verdicts import Row, Table
@@ -80,6 +82,12 @@ class Session:
         self.identity = ""
         self._table, self._clock_at, self._absent = table, clock_at, absent
         self._wire = Wire(config.timeout_ms / 1000, config.route)
+        # Where the processes of one address meet, if they do.
+        url = ctx.secrets.get("budget_url") or config.budget_url
+        self._meeting = Meeting(url, f"exchange-kernel:{service}") if url else None
+        self._shared = (
+            None if self._meeting is None else SharedBudget(self.limits.budget, self._meeting.pool, self.clock)
+        )
         self._signer: Signer
         self.is_open = False
 
@@ -104,6 +112,8 @@ class Session:
         """End every connection. Idempotent."""
         self.is_open = False
         await self._wire.close()
+        if self._meeting is not None:
+            await self._meeting.close()
 
     # time -------------------------------------------------------------------------------------------------------
 
@@ -154,8 +164,10 @@ class Session:
 
     async def _exchange(self, request: Request) -> Answer:
         """One request and its answer, counted. Raises RateLimited before it leaves, NeverSent, NoAnswer."""
-        fields = dict(parse_qsl(request.query))
-        booking = self.limits.take(request.method, urlsplit(request.url).path, fields)
+        fields, path = dict(parse_qsl(request.query)), urlsplit(request.url).path
+        if self._shared is not None:
+            await self._shared.provide(self.limits.cost(request.method, path, fields))
+        booking = self.limits.take(request.method, path, fields)
         try:
             answer = await self._wire.send(request)
         except NeverSent:
@@ -259,7 +271,9 @@ class Session:
         if code == _BEHIND:
             self.time.refute()
         assert isinstance(row.meaning, type)
-        raise row.meaning(text[:200], code=str(code), why=row.why.value)
+        rule = FUTURES.get(code or 0, "") if self.config.market == "usdm" else ""
+        said = f"{text[:200]} ({rule})" if rule and rule not in text else text[:200]
+        raise row.meaning(said, code=str(code), why=row.why.value)
 
 
 def _refusal(answer: Answer) -> _Refusal | None:

@@ -77,14 +77,16 @@ SPOT = Table(
 """Answers to a change of the spot account."""
 
 _FUTURES = "futures, Error Codes"
-_ORDERS_20XX = (-2010, -2018, -2020, -2021, -2022, -2023, -2024, -2025, -2026, -2027, -2028)
+_ORDERS_20XX = (-2010, -2020, -2021, -2022, -2023, -2024, -2025, -2026, -2027, -2028)
 _ORDERS_40XX = (
     *range(-4015, -4000),
-    *(-4016, -4019, -4022, -4023, -4024, -4045, -4061, -4062, -4087, -4088, -4104, -4114, -4118, -4120, -4131),
-    *(-4137, -4138, -4139, -4140, -4142, -4164, -4183, -4184, -4192, -4400),
+    *(-4016, -4019, -4022, -4023, -4024, -4045, -4061, -4062, -4087, -4088, -4104, -4114, -4118, -4120, -4131, -4136),
+    *(-4137, -4138, -4139, -4140, -4142, -4164, -4183, -4184, -4210, -4211),
 )
 """Filters and other issues: the order was refused as it was read, or by a risk rule."""
-_ORDERS_50XX = (-5021, -5024, -5025, -5026, -5027, -5029, -5037, -5038, -5039, -5040, -5041)
+_ORDERS_50XX = (-5021, -5024, -5025, -5026, -5027, -5029, -5037, -5038, -5039, -5040, -5041, -5047)
+_BARRED = (-4192, -4400, -4401, -4402, -4403)
+"""The account, or its owner, may not trade that now: a cooling-off period, quantitative rules, compliance."""
 
 USDM = Table(
     (
@@ -95,13 +97,20 @@ USDM = Table(
         Row(-5028, ClockSkew, Why.OTHER, f"{_FUTURES}, -5028 ME_RECVWINDOW_REJECT"),
         Row(-1013, OrderRefused, Why.FILTER, f"{_FUTURES}, -1013 INVALID_MESSAGE"),
         *(Row(code, OrderRefused, Why.RISK, f"{_FUTURES}, 20xx Processing Issues") for code in _ORDERS_20XX),
+        Row(-2017, NotAuthorized, Why.OTHER, f"{_FUTURES}, -2017 API_KEYS_LOCKED"),
+        Row(-1011, NotAuthorized, Why.OTHER, f"{_FUTURES}, -1011 NON_WHITE_LIST: this IP cannot access this route"),
+        Row(-2018, InsufficientFunds, Why.FUNDS, f"{_FUTURES}, -2018 BALANCE_NOT_SUFFICIENT"),
         Row(-2019, InsufficientFunds, Why.FUNDS, f"{_FUTURES}, -2019 MARGIN_NOT_SUFFICIEN"),
+        *(
+            Row(code, OrderRefused, Why.RISK, f"{_FUTURES}, 40xx: the account may not trade that now")
+            for code in _BARRED
+        ),
         Row(-2011, UnknownTarget, Why.OTHER, f"{_FUTURES}, -2011 CANCEL_REJECTED"),
         Row(-2013, UnknownTarget, Why.OTHER, f"{_FUTURES}, -2013 NO_SUCH_ORDER"),
         *(Row(code, OrderRefused, Why.FILTER, f"{_FUTURES}, 40xx Filters and other Issues") for code in _ORDERS_40XX),
         Row(-4108, MarketClosed, Why.MARKET_CLOSED, f"{_FUTURES}, -4108 INVALID_SYMBOL_STATUS: on delivering"),
         Row(-4141, MarketClosed, Why.MARKET_CLOSED, f"{_FUTURES}, -4141 SYMBOL_ALREADY_CLOSED"),
-        Row(-4116, "duplicate", Why.OTHER, f"{_FUTURES}, -4116 DUPLICATED_CLIENT_TRAN_ID"),
+        Row(-4116, "duplicate", Why.OTHER, f"{_FUTURES}, -4116: clientOrderId is duplicated"),
         *(Row(code, OrderRefused, Why.OTHER, f"{_FUTURES}, 50xx Order Execution Issues") for code in _ORDERS_50XX),
         Row(-5022, PostOnlyWouldCross, Why.WOULD_CROSS, f"{_FUTURES}, -5022 GTX_ORDER_REJECT"),
     )

@@ -100,6 +100,8 @@ _WEIGHTS: Mapping[tuple[str, str], tuple[_Weight, int]] = {
     ("GET", "/fapi/v1/openAlgoOrders"): (_with_symbol(1, 40), 0),
     ("GET", "/fapi/v1/allAlgoOrders"): (5, 0),
     ("POST", "/fapi/v1/countdownCancelAll"): (10, 0),
+    ("GET", "/fapi/v1/symbolConfig"): (5, 0),
+    ("GET", "/fapi/v1/accountConfig"): (5, 0),
     ("GET", "/fapi/v1/openOrder"): (1, 0),
     ("GET", "/fapi/v1/openOrders"): (_with_symbol(1, 40), 0),
     ("GET", "/fapi/v1/allOrders"): (5, 0),

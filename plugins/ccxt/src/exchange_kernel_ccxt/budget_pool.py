@@ -7,10 +7,13 @@ fixed share. The venue's own count, in every answer, stands above both.
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Awaitable
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol
 
 from exchange_kernel.clock import Clock
+from exchange_kernel.errors import ConfigError
 from exchange_kernel.venue import Ms
 from exchange_kernel_ccxt.budget import Booking, Budget, Cost, Rule
 
@@ -55,6 +58,31 @@ class RedisPool:
         return amount - over
 
 
+class Meeting:
+    """A connection to where the processes of one address meet, made when it is first needed. Closed once."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        """``url``: ``redis://`` or ``valkey://``, also with ``s``. Raises ConfigError, also without a client."""
+        scheme, _, rest = url.partition("://")
+        if scheme not in ("redis", "rediss", "valkey", "valkeys") or not rest:
+            raise ConfigError("budget_url", "(not shown)", "must be redis://host:port/number, or rediss:// for TLS")
+        try:
+            client = importlib.import_module("valkey.asyncio").Valkey
+        except ImportError:
+            hint = "install exchange-kernel-ccxt[pool]"
+            raise ConfigError("budget_url", "(not shown)", "needs a client of Valkey and Redis", hint) from None
+        try:
+            self._client: Any = client.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+        except ValueError as error:
+            raise ConfigError("budget_url", "(not shown)", f"cannot be used: {type(error).__name__}") from None
+        self.pool = RedisPool(self._client, prefix)
+
+    async def close(self) -> None:
+        """End its connections."""
+        with suppress(Exception):
+            await self._client.aclose()
+
+
 class SharedBudget:
     """A budget that leases before it books. ``patience_s``: how long a pool may take to answer."""
 
@@ -66,11 +94,15 @@ class SharedBudget:
 
     async def take(self, cost: Cost) -> Booking:
         """Book a request that leaves now. Raises RateLimited as :meth:`Budget.take` does."""
+        await self.provide(cost)
+        return self.budget.take(cost)
+
+    async def provide(self, cost: Cost) -> None:
+        """Lease what this request would lack; afterwards the budget says whether it may leave."""
         if self.budget.lacks(cost):
             async with self._leasing:
                 for rule, number, short in self.budget.lacks(cost):
                     await self._lease(rule, number, short, cost)
-        return self.budget.take(cost)
 
     async def _lease(self, rule: Rule, number: int, short: int, cost: Cost) -> None:
         key = (rule.counts, rule.name)

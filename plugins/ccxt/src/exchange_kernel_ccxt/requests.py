@@ -78,11 +78,14 @@ class Signer:
 def load(name: str) -> Any:
     """ccxt's class of this exchange. Takes a while the first time: call it in a thread, or early.
 
-    ccxt's 200,000 objects stay for good. They are frozen (:func:`gc.freeze`, with whatever else there is by then): a
-    full collection that looks through them holds up everything for 125 to 200 ms.
+    ccxt's 200,000 objects stay for good. They are frozen (:func:`gc.freeze`), once per process: a full collection that
+    looks through them holds up everything for 125 to 200 ms. Whatever else there is by then is frozen with them, which
+    is not known apart: cycles of it that become garbage later are not found any more. What is garbage already is
+    collected first; a program to which the rest matters calls :func:`gc.unfreeze` afterwards.
     """
     if "ccxt" not in sys.modules:
         collects = gc.isenabled()
+        gc.collect()
         gc.disable()
         try:
             with warnings.catch_warnings():

@@ -113,7 +113,7 @@ async def _optional(bench: Bench) -> None:
     if isinstance(adapter, Quotes):
         await _tried(bench, lambda: adapter.quote(bench.harness.resting()))
     if isinstance(adapter, DeadMan):
-        await _tried(bench, lambda: adapter.arm(None))
+        await _tried(bench, lambda: adapter.arm(None, frozenset({bench.harness.symbol})))
 
 
 async def _refusals(bench: Bench) -> None:

@@ -34,6 +34,8 @@ class AccountConfig:
     taker_rate: Decimal = Decimal("0.001")
     pays_in_bnb: bool = False
     can_withdraw: bool = False
+    # The key's permissions by Binance's names, where they are not the usual ones: {"enableFutures": False}.
+    restrictions: dict[str, bool] = field(default_factory=dict)
     futures: Decimal = Decimal(0)
 
 

@@ -37,6 +37,7 @@ from exchange_kernel_binance.simulator.wire.spot_market import SpotMarket
 from exchange_kernel_binance.simulator.wire.spot_query import SpotQuery
 from exchange_kernel_binance.simulator.wire.spot_trade import SpotTrade
 from exchange_kernel_binance.simulator.wire.user_streams import UserStreams
+from exchange_kernel_binance.simulator.wire.wallet_api import WalletApi
 from exchange_kernel_binance.simulator.wire.ws_api import WsApi
 
 LOOPBACK = "127.0.0.1"
@@ -85,7 +86,9 @@ class Simulator:
         market = SpotMarket(self.spot, limits)
         trade, query = SpotTrade(self.spot, limits), SpotQuery(self.spot, limits)
         self.margin = MarginApi(self.spot, trade, query, self.ids)
+        wallet = WalletApi(self.keys, self.clock)
         endpoints = [*market.endpoints(), *trade.endpoints(), *query.endpoints(), *self.margin.endpoints()]
+        endpoints += wallet.endpoints()
         self._endpoints = {
             "spot": {each.name: each for each in endpoints},
             "futures": {each.name: each for each in self.futures.endpoints},
@@ -110,7 +113,8 @@ class Simulator:
         self.spot.add_account(account)
         self.futures.exchange.add_account(FuturesAccount(config.name, wallet=config.futures))
         secret = config.secret or ("" if config.public_key else self.ids.key())
-        key = ApiKey(config.key or self.ids.key(), config.name, secret, config.public_key, config.permissions)
+        may = {"enableWithdrawals": config.can_withdraw, **config.restrictions}
+        key = ApiKey(config.key or self.ids.key(), config.name, secret, config.public_key, config.permissions, may)
         self.keys_of[config.name] = key
         self.keys.add(key)
 

@@ -10,6 +10,7 @@ from exchange_kernel.schema import AmountType, Side, Support, TimeInForce, Trail
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec, Trigger
+from exchange_kernel_binance.filtering import previewed
 from exchange_kernel_binance.spot.markets import SpotMarket
 
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
@@ -20,6 +21,10 @@ _GUARDED = "its worst price is kept by a limit order at that price that never re
 def preview(spec: Spec, market: SpotMarket) -> Preview:
     """Exactly what would be sent. Raises Unsupported, InvalidOrder."""
     check_numbers(spec)
+    return previewed(spec, market.filters, lambda: _preview(spec, market))
+
+
+def _preview(spec: Spec, market: SpotMarket) -> Preview:
     _refuse(spec, market)
     sent = rounded(spec, market.meta)
     if sent.limit is None and sent.guard is None and market.market_step is not None:

@@ -18,7 +18,7 @@ from exchange_kernel.schema import (
     SymbolMetadata,
     TickSpacing,
 )
-from exchange_kernel.value import Value
+from exchange_kernel.value import Value, revised
 from exchange_kernel_binance.markets import offering
 
 COMMON = (
@@ -83,7 +83,8 @@ class Listed(msgspec.Struct):
 
 
 class SpotMarket(Value, frozen=True):
-    """One market. ``market_max``, ``market_step``: of orders without a price, in base; None: as for others."""
+    """One market. ``market_max``, ``market_step``: of orders without a price, in base; None: as for others.
+    ``filters``: as Binance lists them, read when they are needed."""
 
     meta: SymbolMetadata
     name: str
@@ -92,9 +93,15 @@ class SpotMarket(Value, frozen=True):
     market_step: Decimal | None
     iceberg_parts: int
     trailing: tuple[int, int]
+    filters: bytes = b"[]"
+
+
+class _Filters(msgspec.Struct):
+    filters: msgspec.Raw
 
 
 _read = msgspec.json.Decoder(Listed).decode
+_read_filters = msgspec.json.Decoder(_Filters).decode
 
 
 def _some(text: str) -> Decimal | None:
@@ -148,7 +155,7 @@ def market_in(raw: msgspec.Raw, wanted: frozenset[str]) -> SpotMarket | None:
     listed = _read(raw)
     if not listed.isSpotTradingAllowed or (wanted and f"{listed.baseAsset}/{listed.quoteAsset}" not in wanted):
         return None
-    return market_of(listed)
+    return revised(market_of(listed), filters=bytes(_read_filters(raw).filters))
 
 
 def _capabilities(listed: Listed) -> MarketCapabilities:

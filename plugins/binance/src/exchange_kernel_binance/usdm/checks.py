@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
 from exchange_kernel.orders import check_bounds, check_numbers, round_down, rounded
-from exchange_kernel.schema import AmountType, Support, TimeInForce, TrailUnit, TriggerKind, canonical
+from exchange_kernel.schema import AmountType, Side, Support, TimeInForce, TrailUnit, TriggerKind, canonical
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec
+from exchange_kernel_binance.filtering import previewed
 from exchange_kernel_binance.usdm.markets import Contract
 
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
@@ -20,6 +21,10 @@ def preview(spec: Spec, contract: Contract, hedge: bool) -> Preview:
     """Exactly what would be sent; ``hedge``: the account holds long and short side by side. Raises Unsupported,
     InvalidOrder."""
     check_numbers(spec)
+    return previewed(spec, contract.filters, lambda: _preview(spec, contract, hedge))
+
+
+def _preview(spec: Spec, contract: Contract, hedge: bool) -> Preview:
     _refuse(spec, hedge)
     sent = rounded(spec, contract.meta)
     if sent.limit is None and sent.guard is None and contract.market_step is not None:
@@ -72,8 +77,8 @@ def _refuse(spec: Spec, hedge: bool) -> None:
         raise Unsupported("iceberg", "futures orders are shown whole")
     if spec.post_only and (spec.limit is None or spec.tif in _IMMEDIATE):
         raise InvalidOrder("post_only", True, "needs a limit price and a time in force that rests")
-    if hedge and spec.leg == "NET":
-        raise InvalidOrder("leg", spec.leg, "the account holds long and short side by side", "say LONG or SHORT")
+    if spec.reduce_only and spec.leg == ("LONG" if spec.side is Side.BUY else "SHORT"):
+        raise InvalidOrder("reduce_only", True, f"a {spec.side.value} order makes a {spec.leg} position larger")
     if not hedge and spec.leg != "NET":
         raise Unsupported("hedge_legs", "the account is in one-way mode")
 

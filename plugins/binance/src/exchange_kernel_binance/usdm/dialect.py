@@ -16,8 +16,10 @@ from exchange_kernel.venue import (
     Cancel,
     CancelAll,
     Command,
+    Gap,
     LedgerEntry,
     Lookup,
+    Ms,
     Notice,
     Place,
     PlaceGroup,
@@ -38,6 +40,7 @@ from exchange_kernel_binance.names import client_id
 from exchange_kernel_binance.session import CLOSED, Session, decoder
 from exchange_kernel_binance.usdm import checks, orders, reports
 from exchange_kernel_binance.usdm.markets import Contract, contract_in
+from exchange_kernel_binance.usdm.settings import Settings
 
 ABSENT = frozenset({-2013})
 """-2013 NO_SUCH_ORDER (Error Codes)."""
@@ -47,10 +50,11 @@ _read_orders = decoder(list[reports.OrderView])
 _read_trades = decoder(list[reports.TradeView])
 _read_balances = decoder(list[reports.BalanceView])
 _read_positions = decoder(list[reports.PositionView])
-_read_mode = decoder(reports.ModeView)
 _read_done = decoder(reports.DoneView)
+_read_armed = decoder(reports.ArmedView)
 _OPEN = ("GET", "fapiPrivate", "openOrders")
 _BALANCE = ("GET", "fapiPrivateV3", "balance")
+_ARM = ("POST", "fapiPrivate", "countdownCancelAll")
 _SOURCES = Sources(
     order=("GET", "fapiPrivate", "order"),
     orders=("GET", "fapiPrivate", "allOrders"),
@@ -72,12 +76,11 @@ class UsdmDialect:
         self._session = session
         self._contracts: dict[str, Contract] = {}
         self._names: dict[str, str] = {}
-        self._hedge = False
+        self._settings = Settings(session)
         self._lookups = Lookups(session, _SOURCES, session.config.kept_ms)
 
     async def login(self) -> str:
-        mode = await self._session.read(("GET", "fapiPrivate", "positionSide/dual"), (), _read_mode)
-        self._hedge = mode.dualSidePosition
+        await self._settings.login()
         rows = await self._session.read(_BALANCE, (), _read_balances)
         return rows[0].accountAlias if rows else "empty"
 
@@ -88,17 +91,18 @@ class UsdmDialect:
     async def load(self) -> Sequence[SymbolMetadata]:
         info = await self._session.read(("GET", "fapiPublic", "exchangeInfo"), (), cut, signed=False)
         wanted = frozenset(self._session.config.symbols)
-        found = await in_slices(info, lambda raw: contract_in(raw, wanted, self._hedge))
+        found = await in_slices(info, lambda raw: contract_in(raw, wanted, self._settings.hedge))
         self._session.limits.configure(info.rate_limits)
         self._contracts = {contract.meta.symbol_id: contract for contract in found}
         self._names = {contract.name: name for name, contract in self._contracts.items()}
+        self._settings.check({ours: contract.name for ours, contract in self._contracts.items()})
         return tuple(contract.meta for contract in found)
 
     def check(self, spec: Spec, was: Spec | None) -> Preview:
         contract = self._contract(spec.symbol)
         if was is None:
-            return checks.preview(spec, contract, self._hedge)
-        return checks.amendment(spec, was, contract, self._hedge)
+            return checks.preview(spec, contract, self._settings.hedge)
+        return checks.amendment(spec, was, contract, self._settings.hedge)
 
     def _contract(self, symbol: str) -> Contract:
         contract = self._contracts.get(symbol)
@@ -115,7 +119,7 @@ class UsdmDialect:
         match command:
             case Place(key, spec):
                 sent = self.check(spec, None)
-                fields = orders.place(sent.spec, key, self._contract(spec.symbol))
+                fields = orders.place(sent.spec, key, self._contract(spec.symbol), self._settings.hedge)
                 ids = (VenueId("client", client_id(key)),)
                 return seal(orders.PLACE, key, prep, fields, ids=ids, outlay=sent.outlay, note=f"place {spec.symbol}")
             case Cancel(key, ref, _):
@@ -170,7 +174,20 @@ class UsdmDialect:
         positions = tuple(
             reports.position(each, self._named(each.symbol)) for each in risks if Decimal(each.positionAmt)
         )
-        return AccountSnapshot(at, True, reports.balances(held), positions)
+        names = {ours: contract.name for ours, contract in self._contracts.items()}
+        notices = await self._settings.notices(names)
+        return AccountSnapshot(at, True, reports.balances(held), positions, notices=notices)
+
+    async def arm(self, until: Ms | None, symbols: frozenset[str]) -> Ms | None:
+        """The countdown of each symbol, from now on; Binance counts from when it hears of it (Auto-Cancel All Open
+        Orders)."""
+        for symbol in sorted(symbols):
+            left = 0 if until is None else max(1, until - self._session.clock.now_ms())
+            fields = (("symbol", self._contract(symbol).name), ("countdownTime", str(left)))
+            said = await self._session.read(_ARM, fields, _read_armed)
+            if int(said.countdownTime) != left:
+                return None
+        return until
 
     # events -----------------------------------------------------------------------------------------------------
 
@@ -185,6 +202,9 @@ class UsdmDialect:
             case "MARGIN_CALL":
                 named = ", ".join(self._named(each["s"]) for each in event["p"])
                 return (VenueEvent(at, None, Notice("margin_call", f"margin call for {named}")),)
+            case "ACCOUNT_CONFIG_UPDATE":
+                # It tells one setting of several, and none of them as a whole.
+                return (VenueEvent(at, None, Gap(at, None, "the account's settings have changed")),)
             case _:
                 return ()
 

@@ -17,7 +17,7 @@ from exchange_kernel.schema import (
     SymbolMetadata,
     TickSpacing,
 )
-from exchange_kernel.value import Value
+from exchange_kernel.value import Value, revised
 from exchange_kernel_binance.markets import offering
 
 NATIVE = (
@@ -46,6 +46,7 @@ PARTLY = {
     "cancel_all": "of one symbol at a time; not of conditional orders, which are kept apart",
     "stream": "events are not numbered: one that is lost unnoticed shows in the next event of its order, or a look",
     "gtd": "ends on whole seconds, at least ten minutes ahead",
+    "dead_man": "of each symbol; it cancels every order there, whoever placed it",
 }
 
 
@@ -75,16 +76,23 @@ class Listed(msgspec.Struct):
 
 
 class Contract(Value, frozen=True):
-    """One perpetual. ``market_min`` and the like: of orders without a price, in base."""
+    """One perpetual. ``market_min`` and the like: of orders without a price, in base. ``filters``: as Binance lists
+    them, read when they are needed."""
 
     meta: SymbolMetadata
     name: str
     market_min: Decimal | None
     market_max: Decimal | None
     market_step: Decimal | None
+    filters: bytes = b"[]"
+
+
+class _Filters(msgspec.Struct):
+    filters: msgspec.Raw
 
 
 _read = msgspec.json.Decoder(Listed).decode
+_read_filters = msgspec.json.Decoder(_Filters).decode
 
 
 def _some(text: str) -> Decimal | None:
@@ -135,5 +143,5 @@ def contract_in(raw: msgspec.Raw, wanted: frozenset[str], hedge: bool) -> Contra
     listed = _read(raw)
     if listed.contractType != "PERPETUAL":
         return None
-    contract = contract_of(listed, hedge)
+    contract = revised(contract_of(listed, hedge), filters=bytes(_read_filters(raw).filters))
     return contract if not wanted or contract.meta.symbol_id in wanted else None

@@ -5,7 +5,7 @@ Sources: USD-M futures documentation (New Order, Modify Order, Cancel Order, Can
 
 from __future__ import annotations
 
-from exchange_kernel.schema import TimeInForce, canonical
+from exchange_kernel.schema import Side, TimeInForce, canonical
 from exchange_kernel.venue import Key, Ref, Spec
 from exchange_kernel_binance.names import client_id, number_of
 from exchange_kernel_binance.session import Fields
@@ -17,19 +17,27 @@ CANCEL_ALL = ("DELETE", "fapiPrivate", "allOpenOrders")
 AMEND = ("PUT", "fapiPrivate", "order")
 
 
-def place(spec: Spec, key: Key, contract: Contract) -> Fields:
-    """A new order; ``spec`` as previewed."""
+def leg_of(spec: Spec, hedge: bool) -> str:
+    """``positionSide``: in hedge mode an order that names no leg opens the one of its side, or reduces the other."""
+    if not hedge or spec.leg != "NET":
+        return spec.leg
+    return "LONG" if (spec.side is Side.BUY) is not spec.reduce_only else "SHORT"
+
+
+def place(spec: Spec, key: Key, contract: Contract, hedge: bool) -> Fields:
+    """A new order; ``spec`` as previewed. ``hedge``: the account holds long and short side by side."""
+    leg = leg_of(spec, hedge)
     price = spec.guard if spec.limit is None else spec.limit
     fields = [("symbol", contract.name), ("side", spec.side.value)]
-    if spec.leg != "NET":
-        fields.append(("positionSide", spec.leg))
+    if leg != "NET":
+        fields.append(("positionSide", leg))
     fields.append(("type", "MARKET" if price is None else "LIMIT"))
     if price is not None:
         fields += [("timeInForce", _life(spec)), ("price", canonical(price))]
     fields.append(("quantity", canonical(spec.amount)))
     if spec.until is not None:
         fields.append(("goodTillDate", str(spec.until)))
-    if spec.reduce_only and spec.leg == "NET":  # a leg's orders say by side and leg whether they close
+    if spec.reduce_only and leg == "NET":  # a leg's orders say by side and leg whether they close
         fields.append(("reduceOnly", "true"))
     return (*fields, ("newClientOrderId", client_id(key)), ("newOrderRespType", "RESULT"))
 

@@ -104,10 +104,11 @@ class DoneView(msgspec.Struct):
     code: Literal[200]
 
 
-class ModeView(msgspec.Struct):
-    """One-way or hedge mode."""
+class ArmedView(msgspec.Struct):
+    """The countdown of a symbol, in ms; 0: none."""
 
-    dualSidePosition: bool
+    symbol: str
+    countdownTime: str
 
 
 def report(

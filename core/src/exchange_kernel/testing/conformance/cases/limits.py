@@ -158,11 +158,12 @@ async def cancels_go_first(bench: Bench) -> None:
     resting, _ = await landed(bench, bench.harness.resting(3))
     crowd = [await bench.ticket_for(bench.harness.resting(4)) for _ in range(20)]
     if Fault.SLOW in bench.harness.faults:
-        await bench.harness.inject(Fault.SLOW, times=len(crowd), ms=bench.short(4_000))
+        await bench.harness.inject(Fault.SLOW, times=len(crowd), ms=bench.short(2_000))
     sending = [asyncio.ensure_future(bench.send(each)) for each in crowd]
     await asyncio.sleep(0)
     try:
-        await bench.clock.sleep(0.01)
+        # What is slow is the next requests, whosever they are: the crowd's have to be on their way before the cancel.
+        await bench.clock.sleep(bench.short(500) / 1_000)
         await _prompt_cancel(bench, resting, f"{len(crowd)} orders are on their way")
     finally:
         await asyncio.gather(*sending)

@@ -71,9 +71,9 @@ async def declared_protocols(bench: Bench) -> None:
         bench.expect(quote is not None, "quote() answers None, though quotes are declared")
     if bench.offers("dead_man"):
         assert isinstance(adapter, DeadMan)
-        until = bench.clock.now_ms() + 60_000
-        armed = await bench.ask(adapter.arm(until))
-        await bench.ask(adapter.arm(None))
+        until, armable = bench.clock.now_ms() + 60_000, frozenset({bench.harness.symbol})
+        armed = await bench.ask(adapter.arm(until, armable))
+        await bench.ask(adapter.arm(None, armable))
         bench.expect(type(armed) is int and armed <= until, f"arm({until}) answered {armed!r}: what did the venue set?")
 
 

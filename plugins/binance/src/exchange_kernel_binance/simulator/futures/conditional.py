@@ -206,13 +206,16 @@ class ConditionalTrading(FuturesTrading):
             self._end_algo(algo, "CANCELED")
         self._take_over(account, position, abs(position.amount), f"autoclose-{self.state.clock.now()}")
 
-    def auto_deleverage(self, account: str, symbol: str, side: str, quantity: Decimal) -> FuturesOrder:
-        """Close a part of a winner's position at the mark price, with an `adl_autoclose` order."""
+    def auto_deleverage(
+        self, account: str, symbol: str, side: str, quantity: Decimal, client_id: str = "adl_autoclose"
+    ) -> FuturesOrder:
+        """Close a part of a position at the mark price, with an order that says whose idea that was: `adl_autoclose`,
+        `settlement_autoclose-…`, `delivery_autoclose-…`."""
         owner = self.state.accounts[account]
         position = owner.position(symbol, side)
         if not 0 < quantity <= abs(position.amount):
             raise ValueError(f"{account} holds {position.amount} of {symbol}; {quantity} can't be taken")
-        return self._take_over(owner, position, quantity, "adl_autoclose")
+        return self._take_over(owner, position, quantity, client_id)
 
     def _take_over(
         self, account: FuturesAccount, position: Position, quantity: Decimal, client_id: str

@@ -135,6 +135,7 @@ class FuturesAccount:
     wallet: Decimal = ZERO
     hedge: bool = False
     multi_assets: bool = False
+    can_trade: bool = True
     maker_rate: Decimal = Decimal("0.0002")
     taker_rate: Decimal = Decimal("0.0004")
     positions: dict[tuple[str, str], Position] = field(default_factory=dict)

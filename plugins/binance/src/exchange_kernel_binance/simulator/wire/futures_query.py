@@ -150,6 +150,26 @@ class FuturesQuery:
     def mode(self, call: Call) -> Any:
         return {"dualSidePosition": self.state.accounts[call.account].hedge}
 
+    def account_config(self, call: Call) -> Any:
+        owner = self.state.accounts[call.account]
+        can = {"feeTier": 0, "canTrade": owner.can_trade, "canDeposit": True, "canWithdraw": True}
+        modes = {"dualSidePosition": owner.hedge, "multiAssetsMargin": owner.multi_assets}
+        return can | modes | {"updateTime": 0, "tradeGroupId": -1}
+
+    def symbol_config(self, call: Call) -> Any:
+        owner, symbol = self.state.accounts[call.account], self._symbol(call)
+        return [
+            {
+                "symbol": name,
+                "marginType": "ISOLATED" if owner.setting(name).isolated else "CROSSED",
+                "isAutoAddMargin": False,
+                "leverage": owner.setting(name).leverage,
+                "maxNotionalValue": "1000000",
+            }
+            for name in self.state.contracts
+            if symbol in (None, name)
+        ]
+
     def set_mode(self, call: Call) -> Any:
         return self.exchange.set_hedge(call.account, call.args["dualSidePosition"])
 
@@ -309,6 +329,8 @@ class FuturesQuery:
             ask("v2/account.balance", "v3/balance", self.balances),
             ask("account.balance", "v2/balance", self.balances),
             ask("positionMode", "v1/positionSide/dual", self.mode, weight=30),
+            ask("accountConfig", "v1/accountConfig", self.account_config),
+            ask("symbolConfig", "v1/symbolConfig", self.symbol_config, symbol),
             ask("multiAssetsMode", "v1/multiAssetsMargin", self.multi, weight=30),
             ask("leverageBracket", "v1/leverageBracket", self.brackets, symbol, weight=1),
             ask("commissionRate", "v1/commissionRate", self.commission, symbol, needed, 20),

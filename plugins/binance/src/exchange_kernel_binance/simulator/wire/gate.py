@@ -11,7 +11,7 @@ from typing import Any
 from exchange_kernel_binance.simulator.clock import Clock
 from exchange_kernel_binance.simulator.errors import ApiError, missing
 from exchange_kernel_binance.simulator.faults import REQUEST_FAULTS, Fault, Faults
-from exchange_kernel_binance.simulator.wire.keys import ApiKey, KeyRing, signed, timely
+from exchange_kernel_binance.simulator.wire.keys import ApiKey, KeyRing, permitted, signed, timely
 from exchange_kernel_binance.simulator.wire.limits import Limits
 from exchange_kernel_binance.simulator.wire.parameters import Kind, decimal, long, read
 
@@ -130,6 +130,7 @@ class Gate:
                 signed(key, sent.payload, sent.signature)
         else:
             key = self.keys.known(key.key, endpoint.security)
+        permitted(key, endpoint.route[1] if endpoint.route else "", endpoint.security)
         if endpoint.key_only:
             args = read(sent.pairs, endpoint.parameters, endpoint.required, EVERY_SIGNED)
             return Call(endpoint, args, key.account, sent.address, session=sent.session), _nothing

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
@@ -16,6 +17,24 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from exchange_kernel_binance.simulator.errors import ApiError
 
 ALL_PERMISSIONS = frozenset({"TRADE", "USER_DATA", "USER_STREAM"})
+STANDARD = frozenset({"enableReading", "enableSpotAndMarginTrading", "enableMargin", "enableFutures", "ipRestrict"})
+"""What a key may unless its account's configuration says otherwise."""
+PERMISSIONS = (
+    "ipRestrict",
+    "enableReading",
+    "enableWithdrawals",
+    "enableInternalTransfer",
+    "enableMargin",
+    "enableFutures",
+    "permitsUniversalTransfer",
+    "enableVanillaOptions",
+    "enableFixApiTrade",
+    "enableFixReadOnly",
+    "enableSpotAndMarginTrading",
+    "enablePortfolioMarginTrading",
+)
+"""What Get API Key Permission tells of (Wallet)."""
+REFUSED = (-2015, "Invalid API-key, IP, or permissions for action.", 401)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +46,11 @@ class ApiKey:
     secret: str = field(default="", repr=False)
     public_key: str = ""
     permissions: frozenset[str] = ALL_PERMISSIONS
+    restrictions: Mapping[str, bool] = field(default_factory=dict)
+
+    def allows(self, name: str) -> bool:
+        """One of the key's permissions by Binance's name, for example ``enableFutures``."""
+        return self.restrictions.get(name, name in STANDARD)
 
     @property
     def is_ed25519(self) -> bool:
@@ -71,8 +95,17 @@ class KeyRing:
             raise ApiError(-2014, "API-key format invalid.", 401)
         found = self._keys.get(key)
         if found is None or (permission and permission not in found.permissions):
-            raise ApiError(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+            raise ApiError(*REFUSED)
         return found
+
+
+def permitted(key: ApiKey, path: str, security: str) -> None:
+    """:raises ApiError: -2015 where the key's permissions do not cover such a request."""
+    needed = "enableFutures" if path.startswith("/fapi") else "enableReading"
+    if security == "TRADE" and not path.startswith("/fapi"):
+        needed = "enableSpotAndMarginTrading"
+    if not key.allows(needed):
+        raise ApiError(*REFUSED)
 
 
 def signed(key: ApiKey, payload: bytes, signature: str) -> None:

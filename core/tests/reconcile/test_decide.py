@@ -51,7 +51,7 @@ from exchange_kernel.reconcile.decide import (
     decide,
 )
 from exchange_kernel.reconcile.decisions import ReplaceOrder
-from exchange_kernel.schema import AmountType, TimeInForce
+from exchange_kernel.schema import AmountType, ConditionalOrderMode, ConditionalTrigger, TimeInForce, TriggerKind
 from exchange_kernel.state.rows import AttemptState, Record, TicketKind, TicketRow, TicketState
 from exchange_kernel.venue import Fence, Need, Slot, SlotEnd, TimeEnd, VenueId
 
@@ -97,6 +97,13 @@ QUOTE_SPEC = spec("1000", amount_in=AmountType.QUOTE)
 MARKET = {"order": order(limit_price=None)}
 IOC = {"order": order(time_in_force=TimeInForce.IOC)}
 FOK = {"order": order(time_in_force=TimeInForce.FOK)}
+STOP = {
+    "order": order(
+        limit_price=None,
+        conditional_trigger=ConditionalTrigger(TriggerKind.STOP_LOSS, trigger_price="90"),
+        conditional_mode=ConditionalOrderMode.STANDALONE,
+    )
+}
 
 
 def dead(n: int = 1, **more: Any) -> Any:
@@ -145,6 +152,9 @@ WITHOUT_ATTEMPT = [
         Finish,
         status=EXPIRED,
     ),
+    case("one chance, used up", ended("canceled", OUR_CANCEL, before=FOK), Finish, reason="one chance"),
+    case("a stop at the market rests, and may be placed anew", ended("canceled", OUR_CANCEL, before=STOP), Submit, n=2),
+    case("a stop whose order ran out has run out", ended("expired", before=STOP), Finish, status=EXPIRED),
     case(
         "one chance, used up by its deadline",
         ended("canceled", OUR_CANCEL, before={**FOK, "submit_deadline": NOW}),

@@ -206,6 +206,5 @@ async def modify(
 
 def _deadline(order: StandardOrder, now: int) -> int:
     settings = Settings()
-    once = order.limit_price is None or order.time_in_force in ("IOC", "FOK")
-    patience = settings.single_shot_deadline_ms if once else settings.resting_deadline_ms
+    patience = settings.single_shot_deadline_ms if order.immediate else settings.resting_deadline_ms
     return now + patience if order.expire_at is None else min(now + patience, order.expire_at)

@@ -66,6 +66,5 @@ def submit_deadline(session: Session, order: StandardOrder, now: int) -> int | N
     kernel keeps until its price is met may be sent as long as it is wanted (None)."""
     if watched(order, find_symbol(session, order.symbol_id).capabilities):
         return order.expire_at
-    once = order.limit_price is None or order.time_in_force in ("IOC", "FOK")
-    patience = session.settings.single_shot_deadline_ms if once else session.settings.resting_deadline_ms
+    patience = session.settings.single_shot_deadline_ms if order.immediate else session.settings.resting_deadline_ms
     return now + patience if order.expire_at is None else min(now + patience, order.expire_at)

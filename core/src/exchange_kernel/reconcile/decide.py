@@ -26,7 +26,6 @@ from exchange_kernel.reconcile.decisions import (
 from exchange_kernel.reconcile.needs import needed
 from exchange_kernel.reconcile.proof import provable, proves_dead, summary
 from exchange_kernel.reconcile.weighing import Facts, look_until, number_used, query, sendable, taken_back
-from exchange_kernel.schema import TimeInForce
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.rows import OPENING, Attempt, AttemptState, Record, TicketKind, TicketRow, TicketState
 from exchange_kernel.value import revised
@@ -87,9 +86,8 @@ def held(record: Record) -> str:
 
 
 def single_shot(record: Record) -> bool:
-    """Market, IOC and FOK orders get one chance at the venue (R8)."""
-    order = record.intent.order
-    return order.limit_price is None or order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+    """Market, IOC and FOK orders get one chance at the venue (R8). One that waits there for its trigger rests."""
+    return record.intent.order.immediate
 
 
 def remaining(record: Record, without: int = 0) -> Decimal:

@@ -226,6 +226,12 @@ class StandardOrder:
         """True when no limit price bounds this order."""
         return self.own_limit is None
 
+    @property
+    def immediate(self) -> bool:
+        """True when it is over at once, filled or not: a market, IOC or FOK order that waits for no trigger."""
+        once = self.is_market or self.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+        return once and self.conditional_trigger is None
+
     def _check_life(self) -> None:
         if self.time_in_force is TimeInForce.GTD:
             if self.expire_at is None:

@@ -31,6 +31,7 @@ CHANGES = frozenset(
     {
         *("order.place", "order.cancel", "order.amend.keepPriority", "order.modify", "openOrders.cancelAll"),
         *("orderList.place.oco", "orderList.place.oto", "orderList.place.otoco"),
+        *("algoOrder.place", "algoOrder.cancel"),
     }
 )
 CROWD = "crowd"

@@ -141,7 +141,7 @@ class Lookups(Generic[V, T]):
             await self._complete(search, symbol, makers, listed)
         found = [await self.whole(view, symbol, ref.symbol) for view in search.views.values()]
         lost = {number: name for number, name in search.archived.items() if number}
-        if not found and not lost and (search.archived or self._forgets(ref, at.venue_ms)):
+        if not found and not lost and (search.archived or self.forgets(ref, at.venue_ms)):
             lost = dict.fromkeys(numbers, makers.only)
         found += [_ended(ref, number, name, venue_symbol, at.venue_ms) for number, name in lost.items()]
         if found:
@@ -195,7 +195,7 @@ class Lookups(Generic[V, T]):
         ]
         return self._twins.none_hidden(name, sights, makers.last)
 
-    def _forgets(self, ref: Ref, now: Ms) -> bool:
+    def forgets(self, ref: Ref, now: Ms) -> bool:
         """Is an order of that time unknown only if it ended without a fill (USD-M futures, Query Order)?"""
         least, most = self._sources.silent_ms
         return least + _HOUR_MS < now - ref.placed_at < most - _HOUR_MS

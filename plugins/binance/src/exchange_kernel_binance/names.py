@@ -27,6 +27,11 @@ def order_id(symbol: str, number: int) -> VenueId:
     return VenueId("order", f"{symbol}/{number}")
 
 
+def algo_id(symbol: str, number: int) -> VenueId:
+    """The id of a conditional futures order."""
+    return VenueId("algo", f"{symbol}/{number}")
+
+
 def number_of(known: VenueId) -> int:
     """The number in an order's id."""
     return int(known.value.rpartition("/")[2])

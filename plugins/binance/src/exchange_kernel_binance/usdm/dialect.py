@@ -17,6 +17,7 @@ from exchange_kernel.venue import (
     CancelAll,
     Command,
     Gap,
+    Key,
     LedgerEntry,
     Lookup,
     Ms,
@@ -38,7 +39,7 @@ from exchange_kernel_binance.lookups import Lookups, Sources
 from exchange_kernel_binance.markets import cut, in_slices
 from exchange_kernel_binance.names import client_id
 from exchange_kernel_binance.session import CLOSED, Session, decoder
-from exchange_kernel_binance.usdm import checks, orders, reports
+from exchange_kernel_binance.usdm import checks, conditional, orders, reports
 from exchange_kernel_binance.usdm.markets import Contract, contract_in
 from exchange_kernel_binance.usdm.settings import Settings
 
@@ -78,6 +79,7 @@ class UsdmDialect:
         self._names: dict[str, str] = {}
         self._settings = Settings(session)
         self._lookups = Lookups(session, _SOURCES, session.config.kept_ms)
+        self._waiting = conditional.Conditional(session, self._lookups)
 
     async def login(self) -> str:
         await self._settings.login()
@@ -119,9 +121,14 @@ class UsdmDialect:
         match command:
             case Place(key, spec):
                 sent = self.check(spec, None)
+                if spec.trigger is not None:
+                    return self._conditional(key, sent, prep)
                 fields = orders.place(sent.spec, key, self._contract(spec.symbol), self._settings.hedge)
                 ids = (VenueId("client", client_id(key)),)
                 return seal(orders.PLACE, key, prep, fields, ids=ids, outlay=sent.outlay, note=f"place {spec.symbol}")
+            case Cancel(key, ref, _) if conditional.waits(ref):
+                fields = conditional.cancel(ref)
+                return seal(conditional.CANCEL, key, prep, fields, repeatable=True, note=f"cancel {ref.symbol}")
             case Cancel(key, ref, _):
                 fields = orders.cancel(ref, self._contract(ref.symbol))
                 return seal(orders.CANCEL, key, prep, fields, repeatable=True, note=f"cancel {ref.symbol}")
@@ -140,12 +147,26 @@ class UsdmDialect:
             case _:
                 raise Unsupported(type(command).__name__)
 
+    def _conditional(self, key: Key, sent: Preview, prep: Prep) -> Prepared:
+        spec = sent.spec
+        fields = conditional.place(spec, key, self._contract(spec.symbol), self._settings.hedge)
+        ids, note = (VenueId("client", client_id(key)),), f"place {spec.symbol}, conditional"
+        return self._session.seal(conditional.PLACE, key, prep, fields, ids=ids, outlay=sent.outlay, note=note)
+
     async def submit(self, ticket: Ticket) -> Ack:
         what, request = self._session.request_of(ticket)
         if what == orders.CANCEL_ALL:
             # It says that it was done, and of no order what became of it.
             await self._session.send(ticket, request, _read_done)
             return Ack("sent")
+        if what == conditional.CANCEL:  # it tells no state; one that has triggered meanwhile is unknown to it
+            await self._session.send(ticket, request, conditional.read_canceled)
+            return Ack("sent")
+        if what == conditional.PLACE:
+            placed = await self._session.send(ticket, request, conditional.read_one)
+            if placed is None:
+                return Ack("duplicate")
+            return Ack("decided", (conditional.report(placed, self._named(placed.symbol)),))
         if what not in (orders.PLACE, orders.CANCEL, orders.AMEND):
             raise NotSent(f"{' '.join(what)} is no request of this release")
         view = await self._session.send(ticket, request, _read_order)
@@ -159,13 +180,17 @@ class UsdmDialect:
     async def lookup(self, ref: Ref) -> Lookup:
         contract = self._contracts.get(ref.symbol)
         name = ref.symbol.partition(":")[0].replace("/", "") if contract is None else contract.name
+        if conditional.is_conditional(ref):
+            return await self._waiting.find(ref, name)
         return await self._lookups.find(ref, name)
 
     async def open_orders(self, page: str | None) -> Snapshot:
         at = await self._session.mark()
+        # First those that wait: one that triggers meanwhile is among the orders then.
+        told = await self._waiting.open(self._names)
         views = await self._session.read(_OPEN, (), _read_orders)
-        told = tuple(reports.report(view, self._named(view.symbol)) for view in views)
-        return Snapshot(told, at, True, None, "account")
+        told += [reports.report(view, self._named(view.symbol)) for view in views]
+        return Snapshot(tuple(told), at, True, None, "account")
 
     async def account(self) -> AccountSnapshot:
         at = await self._session.mark()
@@ -197,6 +222,9 @@ class UsdmDialect:
             case "ORDER_TRADE_UPDATE":
                 order = event["o"]
                 return (VenueEvent(at, None, reports.executed(order, self._named(order["s"]))),)
+            case "ALGO_UPDATE":
+                order = event["o"]
+                return (VenueEvent(at, None, conditional.told(order, event["T"], self._named(order["s"]))),)
             case "ACCOUNT_UPDATE":
                 return self._changed(event, at)
             case "MARGIN_CALL":

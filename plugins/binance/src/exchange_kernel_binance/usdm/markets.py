@@ -40,6 +40,13 @@ NATIVE = (
     "partial_fills",
     "fills_final_at_once",
     "orders_outlive_session",
+    "stop_loss",
+    "take_profit",
+    "trailing_pct",
+    "trailing_activation",
+    "trigger_limit",
+    "source_last",
+    "source_mark",
 )
 """What every perpetual offers."""
 PARTLY = {

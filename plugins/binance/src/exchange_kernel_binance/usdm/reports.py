@@ -37,7 +37,8 @@ _STATUS = {
     "EXPIRED_IN_MATCH": VenueStatus.EXPIRED,
     "REJECTED": VenueStatus.REJECTED,
 }
-_LEGS: Mapping[str, Leg] = {"BOTH": "NET", "LONG": "LONG", "SHORT": "SHORT"}
+LEGS: Mapping[str, Leg] = {"BOTH": "NET", "LONG": "LONG", "SHORT": "SHORT"}
+"""What Binance calls the legs."""
 _FORCED = {
     "autoclose-": Why.LIQUIDATION,
     "adl_autoclose": Why.ADL,
@@ -165,7 +166,7 @@ def _report(
         as_of=at,
         key=key_of(client),
         links=(VenueId("client", client),),
-        leg=_LEGS[leg],
+        leg=LEGS[leg],
         why=forced or {"CANCELED": Why.USER, "EXPIRED_IN_MATCH": Why.SELF_TRADE}.get(said, Why.NONE),
         amount=amount,
         price=price or None,
@@ -195,7 +196,7 @@ def position(view: PositionView, symbol: str) -> VenuePosition:
     """One position; short is below zero."""
     return VenuePosition(
         symbol,
-        _LEGS[view.positionSide],
+        LEGS[view.positionSide],
         Decimal(view.positionAmt),
         Decimal(view.entryPrice) or None,
         Decimal(view.liquidationPrice) or None,
@@ -206,5 +207,5 @@ def position(view: PositionView, symbol: str) -> VenuePosition:
 def moved(each: Mapping[str, Any], symbol: str) -> VenuePosition:
     """One position of an ACCOUNT_UPDATE."""
     return VenuePosition(
-        symbol, _LEGS[each["ps"]], Decimal(each["pa"]), Decimal(each["ep"]) or None, isolated=each["mt"] == "isolated"
+        symbol, LEGS[each["ps"]], Decimal(each["pa"]), Decimal(each["ep"]) or None, isolated=each["mt"] == "isolated"
     )

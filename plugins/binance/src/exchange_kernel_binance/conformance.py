@@ -7,39 +7,37 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from exchange_kernel.clock import Clock, SystemClock
+from exchange_kernel.clock import Clock
 from exchange_kernel.schema import Side, TimeInForce
 from exchange_kernel.testing.conformance import Fault, Harness, TruthOrder
 from exchange_kernel.venue import Context, Spec, VenueAdapter, VenueId
 from exchange_kernel_binance.adapter import BinanceAdapter
 from exchange_kernel_binance.limits import reopen_all
-from exchange_kernel_binance.names import order_id
+from exchange_kernel_binance.names import number_of, order_id
 from exchange_kernel_binance.simulator import Fault as Trouble
 from exchange_kernel_binance.simulator import Simulator, SimulatorConfig, standard_config
 from exchange_kernel_binance.simulator.config import AccountConfig
 from exchange_kernel_binance.simulator.wire.gate import Gate
 from exchange_kernel_binance.simulator.wire.keys import ApiKey
 from exchange_kernel_binance.testing import BinanceAside
+from exchange_kernel_binance.testing.clock import LocalClock
+from exchange_kernel_binance.testing.lists import legs_of, reach_both
 from exchange_kernel_binance.testing.wire_faults import arm
 from exchange_kernel_ccxt.requests import load
 
 SECRETS = {"main": "canary7d1f0a6b5c", "second": "canary2e9c4488d1"}
 KEYS = {"main": "kitmain" + "k" * 57, "second": "kitsecond" + "k" * 55}
-CHANGES = frozenset({"order.place", "order.cancel", "order.amend.keepPriority", "order.modify"})
+CHANGES = frozenset(
+    {
+        *("order.place", "order.cancel", "order.amend.keepPriority", "order.modify", "openOrders.cancelAll"),
+        *("orderList.place.oco", "orderList.place.oto", "orderList.place.otoco"),
+    }
+)
 CROWD = "crowd"
 ENOUGH = 1_000_000
 """Requests a minute: the kit asks more often than Binance answers."""
 APIS = {"spot": "/api", "usdm": "/fapi"}
 _FAULTS = frozenset(Fault) - {Fault.NODE_REFUSES}
-
-
-class LocalClock(SystemClock):
-    """The machine's clock, wrong by ``skew_ms``."""
-
-    skew_ms = 0
-
-    def now_ms(self) -> int:
-        return super().now_ms() + self.skew_ms
 
 
 class BinanceHarness(Harness):
@@ -160,7 +158,7 @@ class BinanceHarness(Harness):
         elif fault is Fault.STREAM_SILENT:
             await self._aside.ask(proxy.silence_now)
         elif fault is Fault.LATE:
-            late = Trouble("late", "order.*", times=times, skip=after, ms=ms)
+            late = Trouble("late", "order[.L]*", times=times, skip=after, ms=ms)
             await self._ask(lambda binance: self._gate(binance).faults.add(late))
         elif fault is Fault.READ_LAGS:
             await self._ask(lambda binance: setattr(self._habits(binance), "query_lag", ms or 150))
@@ -215,7 +213,7 @@ class BinanceHarness(Harness):
             taker = "SELL" if order.side == "BUY" else "BUY"
             symbol = next(name for name, known in self.names.items() if known == order.symbol)
             self._crowd(binance, symbol, taker, f"{order.price:f}", f"{base:f}", "IOC")
-            self._quote(binance, Decimal(100))
+            self._back(binance)
 
         await self._ask(trade)
 
@@ -251,6 +249,10 @@ class BinanceHarness(Harness):
             if base:
                 self._crowd(binance, "BTCUSDT", side, str(price), f"{base:f}", "GTC")
 
+    def _back(self, binance: Simulator) -> None:
+        """What is quoted when somebody has traded."""
+        self._quote(binance, Decimal(100))
+
     def _withdraw(self, binance: Simulator) -> None:
         raise NotImplementedError
 
@@ -279,6 +281,25 @@ class SpotHarness(BinanceHarness):
     def elsewhere(self) -> Spec:
         return Spec("ETH/USDT", Side.BUY, Decimal("0.1"), limit=Decimal(2_000))
 
+    def group(self, kind: str) -> Sequence[Spec]:
+        return legs_of(kind, self.symbol)
+
+    async def burst(self, orders: Sequence[TruthOrder]) -> None:
+        numbers = {number_of(vid) for order in orders for vid in order.ids if vid.kind == "order"}
+
+        def rush(binance: Simulator) -> None:
+            self._withdraw(binance)
+            reach_both(binance, numbers, lambda at: self._crowd(binance, "BTCUSDT", "BUY", at, "1", "GTC"))
+            self._back(binance)
+
+        await self._ask(rush)
+
+    def _back(self, binance: Simulator) -> None:
+        """The market is where it was."""
+        self._withdraw(binance)
+        binance.trade_at("BTCUSDT", Decimal(50_000), Decimal("0.001"))
+        self._quote(binance, Decimal(100))
+
     def _rows(self, binance: Simulator) -> Any:
         return binance.truth()["orders"]()
 
@@ -290,7 +311,7 @@ class SpotHarness(BinanceHarness):
             Decimal(row["origQty"]),
             Decimal(row["executedQty"]),
             Decimal(row["cummulativeQuoteQty"]),
-            row["status"] in ("NEW", "PARTIALLY_FILLED", "PENDING_NEW"),
+            row["status"] in ("NEW", "PARTIALLY_FILLED"),  # one that waits in a list is not in the market yet
             Decimal(row["price"]) or None,
             Decimal(row["icebergQty"]) or Decimal(row["origQty"]),
             row["timeInForce"],

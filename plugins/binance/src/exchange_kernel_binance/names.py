@@ -32,6 +32,11 @@ def number_of(known: VenueId) -> int:
     return int(known.value.rpartition("/")[2])
 
 
+def list_id(symbol: str, number: int) -> VenueId:
+    """An order list's id."""
+    return VenueId("list", f"{symbol}/{number}")
+
+
 def trade_id(symbol: str, number: int) -> str:
     """Trade ids count per symbol, too."""
     return f"{symbol}/{number}"

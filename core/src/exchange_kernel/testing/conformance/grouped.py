@@ -216,7 +216,9 @@ def _wrong(bench: Bench, leg: Placed, report: OrderReport | None, order: TruthOr
     if report.key != leg.key and (report.key is not None or bench.offers("find_by_key")):
         return f"the leg with the key {leg.key!r} is reported under {report.key!r}"
     if order.live or waits:
-        right = (VenueStatus.WORKING,) if order.live else WAITING
+        # One that watches a price is alive, and not in the market before it is met.
+        triggered = WAITING if leg.spec.trigger is not None else ()
+        right = (VenueStatus.WORKING, *triggered) if order.live else WAITING
         return "" if report.status in right else f"{report.status.value} is told of {order!r}"
     whole = order.filled_base == order.amount
     if not (report.status.terminal and report.final and (report.status is VenueStatus.FILLED) == whole):

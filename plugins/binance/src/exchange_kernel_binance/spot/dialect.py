@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exchange_kernel.errors import NotRunning, NotSent, UnknownSymbol, Unsupported
+from msgspec import Raw, ValidationError
+
+from exchange_kernel.errors import NotRunning, NotSent, OutcomeUnknown, UnknownSymbol, Unsupported
 from exchange_kernel.orders import suggest
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.venue import (
@@ -13,6 +15,7 @@ from exchange_kernel.venue import (
     Ack,
     Amend,
     Cancel,
+    CancelAll,
     Command,
     LedgerEntry,
     Lookup,
@@ -33,7 +36,7 @@ from exchange_kernel_binance.lookups import Lookups, Sources
 from exchange_kernel_binance.markets import cut, in_slices
 from exchange_kernel_binance.names import client_id
 from exchange_kernel_binance.session import CLOSED, Session, decoder
-from exchange_kernel_binance.spot import checks, orders, reports
+from exchange_kernel_binance.spot import checks, lists, orders, reports
 from exchange_kernel_binance.spot.markets import SpotMarket, market_in
 
 ABSENT = frozenset({-2013, -2026})
@@ -41,6 +44,9 @@ ABSENT = frozenset({-2013, -2026})
 CLOCK = ("public", "time")
 _read_order = decoder(reports.OrderView)
 _read_orders = decoder(list[reports.OrderView])
+_read_list = decoder(reports.ListView)
+_read_members = decoder(reports.ListMembers)
+_read_raw = decoder(list[Raw])
 _OPEN = ("GET", "private", "openOrders")
 _ACCOUNT = ("GET", "private", "account")
 _read_amended = decoder(reports.AmendView)
@@ -55,7 +61,26 @@ _SOURCES = Sources(
     read_trades=_read_trades,
     report=reports.report,
     window_ms=86_400_000,  # between startTime and endTime of allOrders
+    lists=("GET", "private", "orderList"),
+    read_members=lambda body: _read_members(body).orders,
+    list_of=lambda view: view.orderListId,
 )
+
+
+def _read_cancelled(body: bytes) -> list[reports.OrderView]:
+    """The answer to a cancel: the order, or the whole list that it was in."""
+    try:
+        return _read_list(body).orderReports
+    except ValidationError:
+        return [_read_order(body)]
+
+
+def _read_all_cancelled(body: bytes) -> list[reports.OrderView]:
+    """Orders, and lists with theirs."""
+    ended: list[reports.OrderView] = []
+    for raw in _read_raw(body):
+        ended += _read_cancelled(raw)
+    return ended
 
 
 class SpotDialect:
@@ -114,10 +139,21 @@ class SpotDialect:
                 sent = self.check(spec, ref.spec)
                 fields = orders.amend(sent.spec, ref, self._market(ref.symbol))
                 return seal(orders.AMEND, key, prep, fields, outlay=sent.outlay, note=f"amend {ref.symbol}")
-            case PlaceGroup(_, kind, _):
-                raise Unsupported(f"group_{kind}")
+            case PlaceGroup(key, kind, legs):
+                symbols = [leg.spec.symbol for leg in legs] or list(self._markets)
+                if not any(self._market(symbol).meta.capabilities.offers(f"group_{kind}") for symbol in symbols):
+                    raise Unsupported(f"group_{kind}")
+                fields, costs = lists.place(command, lambda spec: self.check(spec, None), self._market)
+                note = f"{kind} {symbols[0]}"
+                return seal(lists.PLACES[kind], key, prep, fields, ids=lists.ids(command), outlay=costs, note=note)
+            case CancelAll(key, symbol):
+                if symbol is None:
+                    raise Unsupported("cancel_all", "Binance cancels all of one symbol")
+                # A copy that comes later would end what was placed since.
+                fields = (("symbol", self._market(symbol).name),)
+                return seal(orders.CANCEL_ALL, key, prep, fields, note=f"cancel all {symbol}")
             case _:
-                raise Unsupported({"CancelAll": "cancel_all"}.get(type(command).__name__, type(command).__name__))
+                raise Unsupported(type(command).__name__)
 
     async def submit(self, ticket: Ticket) -> Ack:
         what, request = self._session.request_of(ticket)
@@ -126,12 +162,27 @@ class SpotDialect:
             if done is None:
                 return Ack("duplicate")
             return Ack("decided", (reports.amended(done, self._named(done.amendedOrder.symbol), ticket.key),))
-        if what not in (orders.PLACE, orders.CANCEL):
+        if what == orders.CANCEL:
+            ended = await self._session.send(ticket, request, _read_cancelled)
+            mine = None if ended is None else [view for view in ended if orders.meant(request.query, view)]
+            if mine == []:
+                raise OutcomeUnknown("the answer is about other orders")
+            return self._decided(mine)
+        if what == orders.CANCEL_ALL:
+            return self._decided(await self._session.send(ticket, request, _read_all_cancelled))
+        if what in lists.PLACES.values():
+            listed = await self._session.send(ticket, request, _read_list)
+            return self._decided(None if listed is None else listed.orderReports)
+        if what != orders.PLACE:
             raise NotSent(f"{' '.join(what)} is no request of this release")
         view = await self._session.send(ticket, request, _read_order)
-        if view is None:
+        return self._decided(None if view is None else [view])
+
+    def _decided(self, views: Sequence[reports.OrderView] | None) -> Ack:
+        """None: Binance knows the client id already."""
+        if views is None:
             return Ack("duplicate")
-        return Ack("decided", (reports.report(view, self._named(view.symbol)),))
+        return Ack("decided", tuple(reports.report(view, self._named(view.symbol)) for view in views))
 
     # reads ------------------------------------------------------------------------------------------------------
 

@@ -40,7 +40,8 @@ COMMON = (
 )
 """What every spot market offers."""
 PARTLY = {
-    "stream": "events are not numbered: one that is lost unnoticed shows in the next event of its order, or a look"
+    "cancel_all": "of one symbol at a time",
+    "stream": "events are not numbered: one that is lost unnoticed shows in the next event of its order, or a look",
 }
 
 
@@ -76,6 +77,8 @@ class Listed(msgspec.Struct):
     quoteOrderQtyMarketAllowed: bool = False
     allowTrailingStop: bool = False
     amendAllowed: bool = False
+    ocoAllowed: bool = False
+    otoAllowed: bool = False
     isSpotTradingAllowed: bool = True
 
 
@@ -161,4 +164,7 @@ def _capabilities(listed: Listed) -> MarketCapabilities:
     if kinds:
         native += [*kinds, "source_last"]
         native += ["trigger_limit"] if all(f"{name.upper()}_LIMIT" in types for name in kinds) else []
+    native += ["group_oco"] if listed.ocoAllowed else []
+    native += ["group_oto"] if listed.otoAllowed else []
+    native += ["group_bracket"] if listed.ocoAllowed and listed.otoAllowed else []
     return offering(tuple(native), tuple(PARTLY.items()))

@@ -5,14 +5,18 @@ Sources: rest-api.md (New order, Cancel order, Order Amend Keep Priority).
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl
+
 from exchange_kernel.schema import TimeInForce, canonical
 from exchange_kernel.venue import Key, Ref, Spec
 from exchange_kernel_binance.names import client_id, number_of
 from exchange_kernel_binance.spot.markets import SpotMarket
+from exchange_kernel_binance.spot.reports import OrderView
 
 Fields = tuple[tuple[str, str], ...]
 PLACE = ("POST", "private", "order")
 CANCEL = ("DELETE", "private", "order")
+CANCEL_ALL = ("DELETE", "private", "openOrders")
 AMEND = ("PUT", "private", "order/amend/keepPriority")
 
 
@@ -48,6 +52,14 @@ def _type(spec: Spec) -> str:
 def cancel(key: Key, ref: Ref, market: SpotMarket) -> Fields:
     """A cancel of exactly this order; its own id is the command's key."""
     return (("symbol", market.name), *_target(ref), ("newClientOrderId", client_id(key)))
+
+
+def meant(query: str, view: OrderView) -> bool:
+    """Is this the order that a cancel names? With it Binance ends all others of its list, and shows them, too."""
+    fields = dict(parse_qsl(query))
+    if "orderId" in fields:
+        return fields["orderId"] == str(view.orderId)
+    return fields.get("origClientOrderId") == view.origClientOrderId
 
 
 def amend(spec: Spec, ref: Ref, market: SpotMarket) -> Fields:

@@ -23,7 +23,7 @@ from exchange_kernel.venue import (
     VenueStatus,
     Why,
 )
-from exchange_kernel_binance.names import key_of, order_id, trade_id
+from exchange_kernel_binance.names import key_of, list_id, order_id, trade_id
 
 _STATUS = {
     "NEW": VenueStatus.WORKING,
@@ -36,6 +36,8 @@ _STATUS = {
     "EXPIRED_IN_MATCH": VenueStatus.EXPIRED,
     "REJECTED": VenueStatus.REJECTED,
 }
+_BY_ITS_RULES = frozenset({"REJECTED", "EXCHANGE_CANCELED", "OCO_TRIGGER", "OTO_PHASE_ONE_EXPIRED"})
+"""Why an order expired that its own terms would have let live."""
 _STOPS = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
 
 
@@ -69,7 +71,29 @@ class OrderView(msgspec.Struct):
     time: int = 0
     isWorking: bool = True
     workingTime: int = 0
+    orderListId: int = -1
+    expiryReason: str = ""
     fills: list[PlacedFill] | None = None
+
+
+class ListView(msgspec.Struct):
+    """An order list as the answer to a new or a cancelled one shows it."""
+
+    orderListId: int
+    orderReports: list[OrderView]
+
+
+class ListedOrder(msgspec.Struct):
+    """An order's names in a list."""
+
+    orderId: int
+    clientOrderId: str
+
+
+class ListMembers(msgspec.Struct):
+    """The orders of a list as a query shows it."""
+
+    orders: list[ListedOrder]
 
 
 class AmendedOrder(msgspec.Struct):
@@ -85,6 +109,7 @@ class AmendedOrder(msgspec.Struct):
     status: str
     type: str
     side: str
+    orderListId: int = -1
 
 
 class AmendView(msgspec.Struct):
@@ -144,8 +169,9 @@ def report(
         status=status,
         as_of=at,
         key=key_of(own),
-        links=(VenueId("client", own),),
-        why=_why(view.status),
+        links=_links(view.symbol, own, view.orderListId),
+        why=_why(view.status, view.expiryReason),
+        text="" if view.expiryReason == "NONE" else view.expiryReason,
         amount=Decimal(view.origQty) if not Decimal(view.origQuoteOrderQty) else None,
         price=Decimal(view.price) or None,
         applied=applied,
@@ -169,7 +195,7 @@ def amended(view: AmendView, symbol: str, applied: bytes) -> OrderReport:
         status=status,
         as_of=view.transactTime,
         key=key_of(order.clientOrderId),
-        links=(VenueId("client", order.clientOrderId),),
+        links=_links(order.symbol, order.clientOrderId, order.orderListId),
         amount=Decimal(order.qty),
         price=Decimal(order.price) or None,
         applied=applied,
@@ -222,9 +248,9 @@ def executed(event: Mapping[str, Any], symbol: str) -> OrderReport:
         status=status,
         as_of=event["T"],
         key=key_of(own),
-        links=(VenueId("client", own),),
-        why=_why(event["X"]),
-        text="" if event["r"] == "NONE" else str(event["r"]),
+        links=_links(event["s"], own, event["g"]),
+        why=_why(event["X"], event.get("eR", "")),
+        text=_text(event),
         amount=Decimal(event["q"]) if not Decimal(event["Q"]) else None,
         price=Decimal(event["p"]) or None,
         filled=filled,
@@ -257,5 +283,19 @@ def _status(said: str, kind: str, working: bool) -> VenueStatus:
     return _STATUS[said]
 
 
-def _why(said: str) -> Why:
-    return {"CANCELED": Why.USER, "EXPIRED_IN_MATCH": Why.SELF_TRADE}.get(said, Why.NONE)
+def _links(symbol: str, own: str, in_list: int) -> tuple[VenueId, ...]:
+    """Its client id, and the list that it is in."""
+    client = VenueId("client", own)
+    return (client,) if in_list == -1 else (client, list_id(symbol, in_list))
+
+
+def _text(event: Mapping[str, Any]) -> str:
+    """Why it was refused, or why it expired (``eR``)."""
+    return next((str(event[name]) for name in ("r", "eR") if event.get(name, "NONE") != "NONE"), "")
+
+
+def _why(said: str, reason: str) -> Why:
+    """``reason``: why it expired (enums.md, Expiry Reasons)."""
+    return {"CANCELED": Why.USER, "EXPIRED_IN_MATCH": Why.SELF_TRADE}.get(
+        said, Why.OTHER if reason in _BY_ITS_RULES else Why.NONE
+    )

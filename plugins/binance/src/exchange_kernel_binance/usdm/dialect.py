@@ -14,6 +14,7 @@ from exchange_kernel.venue import (
     Ack,
     Amend,
     Cancel,
+    CancelAll,
     Command,
     LedgerEntry,
     Lookup,
@@ -47,6 +48,7 @@ _read_trades = decoder(list[reports.TradeView])
 _read_balances = decoder(list[reports.BalanceView])
 _read_positions = decoder(list[reports.PositionView])
 _read_mode = decoder(reports.ModeView)
+_read_done = decoder(reports.DoneView)
 _OPEN = ("GET", "fapiPrivate", "openOrders")
 _BALANCE = ("GET", "fapiPrivateV3", "balance")
 _SOURCES = Sources(
@@ -123,13 +125,23 @@ class UsdmDialect:
                 sent = self.check(spec, ref.spec)
                 fields = orders.amend(sent.spec, ref, self._contract(ref.symbol))
                 return seal(orders.AMEND, key, prep, fields, outlay=sent.outlay, note=f"amend {ref.symbol}")
+            case CancelAll(key, symbol):
+                if symbol is None:
+                    raise Unsupported("cancel_all", "Binance cancels all of one symbol")
+                # A copy that comes later would end what was placed since.
+                fields = (("symbol", self._contract(symbol).name),)
+                return seal(orders.CANCEL_ALL, key, prep, fields, note=f"cancel all {symbol}")
             case PlaceGroup(_, kind, _):
                 raise Unsupported(f"group_{kind}")
             case _:
-                raise Unsupported({"CancelAll": "cancel_all"}.get(type(command).__name__, type(command).__name__))
+                raise Unsupported(type(command).__name__)
 
     async def submit(self, ticket: Ticket) -> Ack:
         what, request = self._session.request_of(ticket)
+        if what == orders.CANCEL_ALL:
+            # It says that it was done, and of no order what became of it.
+            await self._session.send(ticket, request, _read_done)
+            return Ack("sent")
         if what not in (orders.PLACE, orders.CANCEL, orders.AMEND):
             raise NotSent(f"{' '.join(what)} is no request of this release")
         view = await self._session.send(ticket, request, _read_order)

@@ -43,6 +43,7 @@ NATIVE = (
 )
 """What every perpetual offers."""
 PARTLY = {
+    "cancel_all": "of one symbol at a time; not of conditional orders, which are kept apart",
     "stream": "events are not numbered: one that is lost unnoticed shows in the next event of its order, or a look",
     "gtd": "ends on whole seconds, at least ten minutes ahead",
 }

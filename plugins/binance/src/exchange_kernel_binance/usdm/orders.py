@@ -1,6 +1,6 @@
 """Futures requests, field by field, as they will be on the wire.
 
-Sources: USD-M futures documentation (New Order, Modify Order, Cancel Order).
+Sources: USD-M futures documentation (New Order, Modify Order, Cancel Order, Cancel All Open Orders).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from exchange_kernel_binance.usdm.markets import Contract
 
 PLACE = ("POST", "fapiPrivate", "order")
 CANCEL = ("DELETE", "fapiPrivate", "order")
+CANCEL_ALL = ("DELETE", "fapiPrivate", "allOpenOrders")
 AMEND = ("PUT", "fapiPrivate", "order")
 
 

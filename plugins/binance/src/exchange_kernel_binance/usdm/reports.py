@@ -98,6 +98,12 @@ class PositionView(msgspec.Struct):
     isolatedWallet: str = "0"
 
 
+class DoneView(msgspec.Struct):
+    """The answer to the cancel of all orders (Cancel All Open Orders): it names none."""
+
+    code: Literal[200]
+
+
 class ModeView(msgspec.Struct):
     """One-way or hedge mode."""
 

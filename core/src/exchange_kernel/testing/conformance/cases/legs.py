@@ -130,7 +130,9 @@ async def child(bench: Bench) -> None:
                 f"the first leg of {kind} is filled; those after it: {pairs!r}",
             )
             first, _ = pairs[0]
-            for _, order in pairs[1:]:
+            for leg, (_, order) in zip(group.legs[1:], pairs[1:], strict=True):
+                if leg.spec.trigger is not None:
+                    continue  # it waits for a price now
 
                 async def awake(order: TruthOrder = order, first: OrderReport = first) -> bool:
                     mine = [r for r in ear.reports() if _same(r, order) and joined([r, first])]

@@ -59,6 +59,60 @@ def test_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     with_client(scene, monkeypatch)
 
 
+def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An OCO, an OTO and an OTOCO from the request to the last leg, over HTTP and over its WebSocket client."""
+
+    async def scene(simulator: Simulator, client: Any) -> None:
+        def trade(side: str, price: str, quantity: str = "0.01") -> None:
+            order = {"symbol": "BTCUSDT", "side": side, "type": "LIMIT", "timeInForce": "IOC"}
+            simulator.act("order.place", "bob", {**order, "price": price, "quantity": quantity})
+
+        async def statuses(listed: Any) -> list[str]:
+            found = [await client.get_order(symbol="BTCUSDT", orderId=each["orderId"]) for each in listed["orders"]]
+            return [each["status"] for each in found]
+
+        pair = {"aboveType": "LIMIT_MAKER", "abovePrice": "55000", "belowType": "STOP_LOSS", "belowStopPrice": "45000"}
+        whole = {"symbol": "BTCUSDT", "side": "SELL", "quantity": "0.01", **pair}
+        oco = await client.create_oco_order(**whole, listClientOrderId="pair")
+        trade("BUY", "55000", "0.005")
+        assert await statuses(oco) == ["PARTIALLY_FILLED", "EXPIRED"]
+        again = await client.create_oco_order(**(whole | {"abovePrice": "56000"}))
+        assert len(await client.get_open_oco_orders()) == 1
+        await client.v3_delete_order_list(symbol="BTCUSDT", orderListId=again["orderListId"])
+        assert await statuses(again) == ["CANCELED", "CANCELED"]
+        found = await client.v3_get_order_list(origClientOrderId="pair")
+        assert (found["orderListId"], found["listOrderStatus"]) == (oco["orderListId"], "ALL_DONE")
+        entry = {
+            "symbol": "BTCUSDT",
+            "workingType": "LIMIT",
+            "workingTimeInForce": "GTC",
+            "workingSide": "BUY",
+            "workingPrice": "54000",
+            "workingQuantity": "0.01",
+            "pendingSide": "SELL",
+            "pendingQuantity": "0.01",
+        }
+        after = {"pendingType": "LIMIT_MAKER", "pendingPrice": "57000"}
+        oto = await client.v3_post_order_list_oto(**entry, **after)
+        assert await statuses(oto) == ["NEW", "PENDING_NEW"]
+        trade("SELL", "54000", "0.004")
+        assert await statuses(oto) == ["PARTIALLY_FILLED", "PENDING_NEW"]
+        trade("SELL", "54000", "0.006")
+        assert await statuses(oto) == ["FILLED", "NEW"]
+        ends = {f"pending{name[0].upper()}{name[1:]}": value for name, value in pair.items()}
+        bracket = await client.ws_create_otoco_order(**entry, **(ends | {"pendingAbovePrice": "58000"}))
+        assert await statuses(bracket) == ["NEW", "PENDING_NEW", "PENDING_NEW"]
+        trade("SELL", "54000")
+        assert await statuses(bracket) == ["FILLED", "NEW", "NEW"]
+        await client.cancel_order(symbol="BTCUSDT", orderId=bracket["orders"][2]["orderId"])
+        assert await statuses(bracket) == ["FILLED", "CANCELED", "CANCELED"]
+        last = await client.v3_post_order_list_oto(**entry, **after)
+        await client.cancel_order(symbol="BTCUSDT", orderId=last["orders"][0]["orderId"])
+        assert await statuses(last) == ["CANCELED", "CANCELED"]
+
+    with_client(scene, monkeypatch)
+
+
 def test_user_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its user socket subscribes over the WebSocket API and hears the order."""
 

@@ -7,7 +7,9 @@ from decimal import Decimal
 import pytest
 
 from exchange_kernel.schema import Side, TimeInForce
+from exchange_kernel.value import revised
 from exchange_kernel.venue import Found, Place, Spec
+from exchange_kernel_binance.names import order_id
 from exchange_kernel_binance.twins import Sight, Twins
 from plugins.binance.tests.test_adapter import ORDER
 from plugins.binance.tests.test_spot_lists import Desk, at_the_desk
@@ -61,6 +63,11 @@ def test_an_order_that_rests_is_listed_once(market: str) -> None:
         for _ in range(3):
             assert len(await desk.told(made, KEY)) == 1
         assert _lists(desk, market) == 1
+        known = revised(desk.ref(made, KEY), ids=(order_id("BTCUSDT", 1),))
+        gate, name = (desk.binance.gate if market == "spot" else desk.binance.futures.gate), "order.status"
+        before = gate.counts[name]
+        assert isinstance(await desk.adapter.lookup(known), Found)
+        assert gate.counts[name] == before + 1  # by its number, and its name has nothing to add either
         desk.binance.clock.skew += 25_000  # its request is taken no more
         where = "spot" if market == "spot" else "futures"
         desk.binance.act("order.cancel", "alice", {"symbol": "BTCUSDT", "orderId": 1}, market=where)

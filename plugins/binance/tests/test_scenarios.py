@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchange_kernel.models import IntentStatus
+from exchange_kernel.models import IntentStatus, Origin
 from exchange_kernel.schema import ConditionalOrderMode, ConditionalTrigger, Side, StandardOrder, TriggerKind
 from exchange_kernel.testing.conformance import Fault
 from exchange_kernel_binance.conformance import BinanceHarness, SpotHarness, UsdmHarness
@@ -262,5 +262,50 @@ def test_a_stop_on_spot_waits_at_binance_and_trades_once(limit: str | None) -> N
         assert (state.status, state.filled_base) == (FILLED, D("0.03"))
         assert executed(await trading.orders()) == D("0.03")
         assert len(await trading.orders()) == 1
+
+    on(SpotHarness, scene)
+
+
+def test_an_oco_leg_that_ends_its_sibling() -> None:
+    """Somebody places an OCO by hand beside an order of ours: both legs are foreign, one ends the other while the
+    stream is down, and the kernel neither touches them nor takes them, or what they trade, for its own."""
+
+    async def scene(trading: Trading) -> None:
+        harness = trading.harness
+        pair = {
+            "symbol": "BTCUSDT",
+            "side": "SELL",
+            "quantity": "0.03",
+            "aboveType": "LIMIT_MAKER",
+            "abovePrice": "60000",
+            "belowType": "STOP_LOSS",
+            "belowStopPrice": "35000",
+        }
+        async with trading.kernel() as kernel:
+            await kernel.place_order(resting(harness), "a")
+            await trading.reaches(kernel, "a", WORKING)
+
+            async def strangers(*amounts: str) -> None:
+                async def there() -> bool:
+                    seen = [each for each in await kernel.get_all_orders() if each.origin is Origin.FOREIGN]
+                    return sorted(each.filled_base for each in seen) == sorted(D(each) for each in amounts)
+
+                await trading.until(there)
+
+            def by_hand(binance: Simulator) -> None:
+                binance.act("orderList.place.oco", "main", pair)
+
+            await harness._ask(by_hand)
+            await strangers("0", "0")
+            await harness.inject(Fault.STREAM_CUT)
+            limit = next(each for each in await trading.live() if each.price == 60_000)
+            await harness.fill(limit, D("0.01"))
+            await strangers("0.01")
+            await harness.fill(limit, D("0.02"))
+            await strangers()
+            state = await kernel.get_order_state("a")
+            assert (state.status, state.filled_base) == (WORKING, 0)
+        assert [each.filled_base for each in await trading.orders()] == [0, D("0.03"), 0]
+        assert await harness.changes() == 1  # what was placed by hand is not counted, and ours came once
 
     on(SpotHarness, scene)

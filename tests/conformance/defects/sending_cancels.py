@@ -8,11 +8,13 @@ from exchange_kernel.errors import (
     OutcomeUnknown,
     Rejected,
     UnknownTarget,
+    Unsupported,
 )
 from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     Ack,
     Cancel,
+    CancelAll,
     Command,
     Executed,
     Found,
@@ -264,6 +266,16 @@ class CancelsOneMarket(PaperAdapter):
     async def prepare(self, command: Command, prep: Prep) -> Prepared:
         if type(command).__name__ == "CancelAll":
             command = revised(command, symbol="BTC/USD")
+        return await super().prepare(command, prep)
+
+
+@defect("CXL-08", fence="height")
+class CancelsOnlyByMarket(PaperAdapter):
+    """cancel_all is declared without a reservation, and refused without a symbol."""
+
+    async def prepare(self, command: Command, prep: Prep) -> Prepared:
+        if isinstance(command, CancelAll) and command.symbol is None:
+            raise Unsupported("cancel_all", "of one symbol at a time")
         return await super().prepare(command, prep)
 
 

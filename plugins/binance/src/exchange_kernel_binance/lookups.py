@@ -130,7 +130,8 @@ class Lookups(Generic[V, T]):
         for number in numbers:
             await self._ask(search, symbol, number, makers.only)
         for name in makers.names:
-            await self._ask(search, symbol, None, name)
+            if not self._none_hidden(name, search.views, makers):
+                await self._ask(search, symbol, None, name)
         if not all(self._none_hidden(name, search.views, makers) for name in makers.names):
             listed = await self._listed(ref, symbol, makers)
             for name in makers.names:

@@ -62,6 +62,7 @@ SPOT = Table(
         *_engine("insufficient balance", InsufficientFunds, Why.FUNDS),
         *_engine("would immediately match and take", PostOnlyWouldCross, Why.WOULD_CROSS),
         *_engine("would trigger immediately", OrderRefused, Why.FILTER),
+        *_engine("relationship of the prices", OrderRefused, Why.FILTER),
         *_engine("Market is closed", MarketClosed, Why.MARKET_CLOSED),
         *_engine("", OrderRefused, Why.OTHER),
         Row(-1010, UnknownTarget, Why.OTHER, _ENGINE, "Unknown order sent"),

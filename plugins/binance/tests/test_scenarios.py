@@ -266,6 +266,39 @@ def test_a_stop_on_spot_waits_at_binance_and_trades_once(limit: str | None) -> N
     on(SpotHarness, scene)
 
 
+@MARKETS
+def test_all_orders_cancelled_by_hand_are_not_placed_again(market: Market) -> None:
+    """Somebody cancels everything of the symbol while the stream is cut: ours have ended, the stranger's is gone, and
+    nothing comes back."""
+
+    async def scene(trading: Trading) -> None:
+        harness = trading.harness
+        async with trading.kernel() as kernel:
+            for name in ("a", "b"):
+                await kernel.place_order(resting(harness), name)
+                await trading.reaches(kernel, name, WORKING)
+            await harness.foreign()
+            await harness.inject(Fault.STREAM_CUT)
+
+            def by_hand(binance: Simulator) -> None:
+                where = "spot" if harness.market == "spot" else "futures"
+                binance.act("openOrders.cancelAll", "main", {"symbol": "BTCUSDT"}, market=where)
+
+            await harness._ask(by_hand)
+            for name in ("a", "b"):
+                state = await trading.reaches(kernel, name, *ENDED)
+                assert (state.status, state.filled_base) == (CANCELED, 0)
+
+            async def alone() -> bool:
+                return all(each.origin is Origin.OURS for each in await kernel.get_all_orders())
+
+            await trading.until(alone)
+        assert await trading.live() == []
+        assert len(await trading.orders()) == 3
+
+    on(market, scene)
+
+
 def test_an_oco_leg_that_ends_its_sibling() -> None:
     """Somebody places an OCO by hand beside an order of ours: both legs are foreign, one ends the other while the
     stream is down, and the kernel neither touches them nor takes them, or what they trade, for its own."""

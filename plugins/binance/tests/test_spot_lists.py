@@ -15,7 +15,6 @@ from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     Ack,
     Cancel,
-    CancelAll,
     Found,
     Money,
     OrderReport,
@@ -282,35 +281,5 @@ def test_a_leg_that_binance_has_archived_is_told_by_its_list() -> None:
             (LEGS[0], VenueStatus.FILLED, True),
             (LEGS[1], VenueStatus.EXPIRED, True),
         ]
-
-    at_the_desk(scene)
-
-
-def test_cancel_all_takes_lists_and_strangers_of_one_symbol() -> None:
-    """Every order of the symbol is told with its end, those of a list and a stranger's too; no other symbol's."""
-
-    async def scene(desk: Desk) -> None:
-        await desk.put(group("oco", PROFIT, LOSS))
-        desk.act("alice", "BUY", "41000", "0.02")
-        other = {
-            "symbol": "ETHUSDT",
-            "side": "BUY",
-            "type": "LIMIT",
-            "timeInForce": "GTC",
-            "quantity": 1,
-            "price": 2_000,
-        }
-        desk.binance.act("order.place", "alice", other)
-        made = await desk.ticket(CancelAll(b"x" * 16, "BTC/USDT"))
-        assert not made.fence.repeatable  # a copy would end what was placed since
-        ack = await desk.adapter.submit(made)
-        reports = [report for report in ack.reports if isinstance(report, OrderReport)]
-        assert {(report.key, report.status) for report in reports} == {
-            *((key, VenueStatus.CANCELED) for key in (*LEGS[:2], None))
-        }
-        left = [row["symbol"] for row in desk.binance.truth()["orders"]() if row["status"] == "NEW"]
-        assert left == ["ETHUSDT"]
-        with pytest.raises(UnknownTarget):
-            await desk.adapter.submit(await desk.ticket(CancelAll(b"y" * 16, "BTC/USDT")))
 
     at_the_desk(scene)

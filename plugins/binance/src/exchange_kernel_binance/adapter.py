@@ -1,4 +1,4 @@
-"""The adapter: a session with one account of Binance. It keeps nothing; what lasts is in tickets, or at Binance."""
+"""The adapter: a session with one account of Binance. What lasts is in tickets, or at Binance; it keeps nothing."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class BinanceHarness(Harness):
     secrets: Mapping[str, str] = {"api_key": KEYS["main"], "secret": SECRETS["main"]}
     faults = _FAULTS
     quiet_s = 0.3
-    limit_s = 90.0
+    limit_s = 150.0
     market: str
     stream: str
     rests_at = Decimal(40_000)

@@ -60,7 +60,7 @@ def test_orders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An OCO, an OTO and an OTOCO from the request to the last leg, over HTTP and over its WebSocket client."""
+    """An OCO, an OTO and an OTOCO from the request to the last leg."""
 
     async def scene(simulator: Simulator, client: Any) -> None:
         def trade(side: str, price: str, quantity: str = "0.01") -> None:
@@ -100,7 +100,7 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
         trade("SELL", "54000", "0.006")
         assert await statuses(oto) == ["FILLED", "NEW"]
         ends = {f"pending{name[0].upper()}{name[1:]}": value for name, value in pair.items()}
-        bracket = await client.ws_create_otoco_order(**entry, **(ends | {"pendingAbovePrice": "58000"}))
+        bracket = await client.v3_post_order_list_otoco(**entry, **(ends | {"pendingAbovePrice": "58000"}))
         assert await statuses(bracket) == ["NEW", "PENDING_NEW", "PENDING_NEW"]
         trade("SELL", "54000")
         assert await statuses(bracket) == ["FILLED", "NEW", "NEW"]

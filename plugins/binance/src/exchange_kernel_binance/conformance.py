@@ -15,25 +15,17 @@ from exchange_kernel_binance.adapter import BinanceAdapter
 from exchange_kernel_binance.limits import reopen_all
 from exchange_kernel_binance.names import number_of, order_id
 from exchange_kernel_binance.simulator import Fault as Trouble
-from exchange_kernel_binance.simulator import Simulator, SimulatorConfig, standard_config
-from exchange_kernel_binance.simulator.config import AccountConfig
+from exchange_kernel_binance.simulator import Simulator
 from exchange_kernel_binance.simulator.wire.gate import Gate
 from exchange_kernel_binance.simulator.wire.keys import ApiKey
 from exchange_kernel_binance.testing import BinanceAside
-from exchange_kernel_binance.testing.clock import LocalClock
+from exchange_kernel_binance.testing.kit import CHANGES, LocalClock, funded
 from exchange_kernel_binance.testing.lists import legs_of, reach_both
 from exchange_kernel_binance.testing.wire_faults import arm
 from exchange_kernel_ccxt.requests import load
 
 SECRETS = {"main": "canary7d1f0a6b5c", "second": "canary2e9c4488d1"}
 KEYS = {"main": "kitmain" + "k" * 57, "second": "kitsecond" + "k" * 55}
-CHANGES = frozenset(
-    {
-        *("order.place", "order.cancel", "order.amend.keepPriority", "order.modify", "openOrders.cancelAll"),
-        *("orderList.place.oco", "orderList.place.oto", "orderList.place.otoco"),
-        *("algoOrder.place", "algoOrder.cancel"),
-    }
-)
 CROWD = "crowd"
 ENOUGH = 1_000_000
 """Requests a minute: the kit asks more often than Binance answers."""
@@ -48,7 +40,7 @@ class BinanceHarness(Harness):
     secrets: Mapping[str, str] = {"api_key": KEYS["main"], "secret": SECRETS["main"]}
     faults = _FAULTS
     quiet_s = 0.3
-    limit_s = 90.0
+    limit_s = 150.0
     market: str
     stream: str
     rests_at = Decimal(40_000)
@@ -67,20 +59,9 @@ class BinanceHarness(Harness):
     # the exchange -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        self._aside = BinanceAside(self._settings(), tuple(SECRETS.values()))
+        self._aside = BinanceAside(funded(KEYS, SECRETS), tuple(SECRETS.values()))
         await self._aside.start()
         await self._ask(self._ready)
-
-    def _settings(self) -> SimulatorConfig:
-        config = standard_config()
-        money = {"BTC": Decimal(100), "ETH": Decimal(1_000), "USDT": Decimal(8_000_000)}
-        config.accounts = [
-            AccountConfig(name, KEYS[name], SECRETS[name], balances=dict(money), futures=Decimal(5_000_000))
-            for name in ("main", "second")
-        ]
-        for contract in config.futures:
-            contract.max_qty = Decimal(100_000)
-        return config
 
     def _ready(self, binance: Simulator) -> None:
         for limits in binance.limits.values():

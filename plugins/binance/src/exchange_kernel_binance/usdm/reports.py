@@ -65,6 +65,12 @@ class OrderView(msgspec.Struct):
     time: int = 0
 
 
+class DoneView(msgspec.Struct):
+    """The answer to the cancel of all orders (Cancel All Open Orders): it names none."""
+
+    code: Literal[200]
+
+
 class TradeView(msgspec.Struct):
     """A trade as userTrades shows it."""
 
@@ -97,12 +103,6 @@ class PositionView(msgspec.Struct):
     entryPrice: str
     liquidationPrice: str
     isolatedWallet: str = "0"
-
-
-class DoneView(msgspec.Struct):
-    """The answer to the cancel of all orders (Cancel All Open Orders): it names none."""
-
-    code: Literal[200]
 
 
 class ArmedView(msgspec.Struct):

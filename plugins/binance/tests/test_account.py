@@ -324,3 +324,21 @@ def test_a_countdown_is_armed_for_the_symbols_named_and_disarmed() -> None:
             assert await futures(trading, lambda exchange: dict(exchange.state.accounts["main"].countdowns)) == {}
 
     on(UsdmHarness, scene)
+
+
+def test_where_an_order_protects_a_position_nothing_is_armed() -> None:
+    """A countdown would take the protection with it: told, with the setting that allows it."""
+
+    async def scene(trading: Trading) -> None:
+        async with trading.kernel(replace(QUICK, dead_man=DeadManPolicy(10))) as kernel:
+            await kernel.place_order(crossing(trading.harness, "0.05"), "a")
+            await trading.reaches(kernel, "a", FILLED)
+            exit_ = StandardOrder(BTC, Side.SELL, "0.05", limit_price="56000", reduce_only=True)
+            await kernel.place_order(exit_, "exit")
+            await trading.reaches(kernel, "exit", WORKING)
+            ears = Ears(trading, kernel)
+            why = "not armed: exit protects a position, and it would cancel everything"
+            await ears.hear(f"dead_man {BTC}", (False, f"{why}; say cancels_everything to allow it"))
+            assert await changes(trading) == 0
+
+    on(UsdmHarness, scene)

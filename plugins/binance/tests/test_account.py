@@ -104,11 +104,14 @@ def test_settings_that_are_not_as_configured_are_told_and_never_changed() -> Non
             await futures(trading, lambda exchange: exchange.set_leverage("main", "BTCUSDT", 5))
             await futures(trading, lambda exchange: exchange.set_margin_type("main", "ETHUSDT", True))
 
-            async def two_over() -> bool:
-                return len((await kernel.get_account_state()).conditions) == 1
-
-            await trading.until(two_over)
-            assert ears.health(f"account_config {BTC} leverage")[-1] == (True, "")
+            second = (False, "the leverage is 7, configured 5")
+            await ears.hear(f"account_config {BTC} leverage", first, second, (True, ""))
+            await ears.hear(
+                "account_config ETH/USDT:USDT margin_type",
+                (False, "the margin type is crossed, configured isolated"),
+                (True, ""),
+            )
+            assert len((await kernel.get_account_state()).conditions) == 1
             assert await changes(trading) == 0
 
     kind = configured(UsdmHarness, leverage={BTC: 5}, margin_type={"ETH/USDT:USDT": "isolated"}, position_mode="hedge")

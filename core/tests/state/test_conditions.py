@@ -6,9 +6,10 @@ import asyncio
 from decimal import Decimal
 from random import Random
 
+from exchange_kernel.cli import views
 from exchange_kernel.clock import SystemClock
 from exchange_kernel.events import AccountBalanceUpdated, Event, HealthChanged
-from exchange_kernel.models import Limits
+from exchange_kernel.models import Condition, Limits
 from exchange_kernel.state.conditions import PAGE, told
 from exchange_kernel.state.memory import MemoryIntentStore
 from exchange_kernel.state.ops import AcquireLease, BindAccount, RecordEvents
@@ -53,3 +54,12 @@ def test_it_is_found_behind_other_events() -> None:
         for _ in range(PAGE + 10)
     ]
     assert standing(health("credentials", "may not trade"), *noise) == [("credentials", "", "may not trade")]
+
+
+def test_it_is_listed_with_the_account() -> None:
+    """``exk get accounts`` shows what stands, in a word for the table and whole for programs."""
+    condition = Condition("account_config", "BTC leverage", "is 20, configured 5", 1)
+    row = views.account("a", "paper", None, None, "", [condition])
+    assert row["told"] == "account_config BTC leverage"
+    assert [each["message"] for each in row["conditions"]] == ["is 20, configured 5"]
+    assert views.account("a", "paper", None, None, "")["told"] is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -73,6 +74,10 @@ async def futures(trading: Trading, what: Any) -> Any:
     return await trading.harness._ask(lambda binance: what(binance.futures.exchange))
 
 
+def _leverage(leverage: int, exchange: Any) -> None:
+    exchange.set_leverage("main", "BTCUSDT", leverage)
+
+
 async def changes(trading: Trading) -> int:
     """Requests that would have changed how the account is set up."""
     counts = await trading.harness._ask(lambda binance: dict(binance.futures.gate.counts))
@@ -99,11 +104,14 @@ def test_settings_that_are_not_as_configured_are_told_and_never_changed() -> Non
             await futures(trading, lambda exchange: exchange.set_leverage("main", "BTCUSDT", 5))
             await futures(trading, lambda exchange: exchange.set_margin_type("main", "ETHUSDT", True))
 
-            async def two_over() -> bool:
-                return len((await kernel.get_account_state()).conditions) == 1
-
-            await trading.until(two_over)
-            assert ears.health(f"account_config {BTC} leverage")[-1] == (True, "")
+            second = (False, "the leverage is 7, configured 5")
+            await ears.hear(f"account_config {BTC} leverage", first, second, (True, ""))
+            await ears.hear(
+                "account_config ETH/USDT:USDT margin_type",
+                (False, "the margin type is crossed, configured isolated"),
+                (True, ""),
+            )
+            assert len((await kernel.get_account_state()).conditions) == 1
             assert await changes(trading) == 0
 
     kind = configured(UsdmHarness, leverage={BTC: 5}, margin_type={"ETH/USDT:USDT": "isolated"}, position_mode="hedge")
@@ -118,8 +126,11 @@ def test_a_change_of_leverage_is_told_at_once() -> None:
             ears = Ears(trading, kernel)
             await kernel.force_reconciliation()
             assert (await kernel.get_account_state()).conditions == ()
-            await futures(trading, lambda exchange: exchange.set_leverage("main", "BTCUSDT", 20))
-            await ears.hear(f"account_config {BTC} leverage", (False, "the leverage is 20, configured 1"))
+            told = []
+            for leverage in (20, 10, 5):  # one may still be seen by a snapshot that was asked for before
+                told.append((False, f"the leverage is {leverage}, configured 1"))
+                await futures(trading, partial(_leverage, leverage))
+                await ears.hear(f"account_config {BTC} leverage", *told)
 
     on(configured(UsdmHarness, leverage={BTC: 1}), scene)
 
@@ -322,5 +333,23 @@ def test_a_countdown_is_armed_for_the_symbols_named_and_disarmed() -> None:
             assert abs(down["BTCUSDT"] - until) < 5_000
             assert await adapter.arm(None, frozenset({BTC})) is None
             assert await futures(trading, lambda exchange: dict(exchange.state.accounts["main"].countdowns)) == {}
+
+    on(UsdmHarness, scene)
+
+
+def test_where_an_order_protects_a_position_nothing_is_armed() -> None:
+    """A countdown would take the protection with it: told, with the setting that allows it."""
+
+    async def scene(trading: Trading) -> None:
+        async with trading.kernel(replace(QUICK, dead_man=DeadManPolicy(10))) as kernel:
+            await kernel.place_order(crossing(trading.harness, "0.05"), "a")
+            await trading.reaches(kernel, "a", FILLED)
+            exit_ = StandardOrder(BTC, Side.SELL, "0.05", limit_price="56000", reduce_only=True)
+            await kernel.place_order(exit_, "exit")
+            await trading.reaches(kernel, "exit", WORKING)
+            ears = Ears(trading, kernel)
+            why = "not armed: exit protects a position, and it would cancel everything"
+            await ears.hear(f"dead_man {BTC}", (False, f"{why}; say cancels_everything to allow it"))
+            assert await changes(trading) == 0
 
     on(UsdmHarness, scene)

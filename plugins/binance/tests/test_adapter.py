@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from exchange_kernel.errors import NotAuthorized, VenueError
+from exchange_kernel.errors import ConfigError, NotAuthorized, VenueError
 from exchange_kernel.schema import Side
 from exchange_kernel.venue import Cancel, Context, Found, Place, Prep, Ref, Spec, Ticket
 from exchange_kernel_binance.adapter import BinanceAdapter
@@ -141,5 +141,19 @@ def test_a_request_that_binance_finds_too_old_is_not_executed(market: str) -> No
         name = "orders" if market == "spot" else "futures-orders"
         assert binance.truth()[name]() == []
         await adapter.close()
+
+    on_stage(scene)
+
+
+@MARKETS
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "BTC/USDTT", "BTC-USDT"])
+def test_a_symbol_that_is_configured_and_not_listed_is_refused(market: str, symbol: str) -> None:
+    """Instead of an account that trades nothing, and nobody knows why."""
+
+    async def scene(binance: Simulator) -> None:
+        settings = {"market": market, "symbols": [symbol], **by_address(binance, market)}
+        with pytest.raises(ConfigError) as refused:
+            await BinanceAdapter().open(context(binance, settings))
+        assert refused.value.field == "symbols"
 
     on_stage(scene)

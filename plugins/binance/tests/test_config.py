@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -15,6 +16,9 @@ from exchange_kernel.venue import Context
 from exchange_kernel_binance.config import BinanceConfig, secrets_of
 
 CUSTOM = {"network": "custom", "urls": {"spot": "http://127.0.0.1:1", "spot_ws": "ws://127.0.0.1:1/ws-api/v3"}}
+
+
+USDM = {"market": "usdm"}
 
 
 def context(config: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> Context:
@@ -41,6 +45,22 @@ def context(config: Mapping[str, Any], secrets: Mapping[str, str] | None = None)
         ({"resolve": "localhost"}, "resolve"),
         ({"symbols": "BTC/USDT"}, "symbols"),
         ({"leverage": 5}, "leverage"),
+        ({"leverage": {"BTC/USDT:USDT": 5}}, "leverage"),
+        (USDM | {"leverage": {"BTC/USDT:USDT": 0}}, "leverage.BTC/USDT:USDT"),
+        (USDM | {"leverage": {"BTC/USDT:USDT": "5"}}, "leverage.BTC/USDT:USDT"),
+        (USDM | {"leverage": {"BTC/USDT:USDT": True}}, "leverage.BTC/USDT:USDT"),
+        (USDM | {"margin_type": "isolated"}, "margin_type"),
+        (USDM | {"margin_type": {"BTC/USDT:USDT": "cross"}}, "margin_type.BTC/USDT:USDT"),
+        (USDM | {"position_mode": "both"}, "position_mode"),
+        (USDM | {"symbols": ["ETH/USDT:USDT"], "leverage": {"BTC/USDT:USDT": 5}}, "leverage.BTC/USDT:USDT"),
+        ({"position_mode": "hedge"}, "position_mode"),
+        ({"allow_withdraw_key": "yes"}, "allow_withdraw_key"),
+        ({"allow_withdraw_key": 1}, "allow_withdraw_key"),
+        ({"budget_url": "redis://:secret@localhost"}, "budget_url"),
+        ({"network": "Live", "confirm_live": "real money"}, "network"),
+        ({"network": "live", "confirm_live": True}, "confirm_live"),
+        ({"network": "live", "confirm_live": "Real Money"}, "confirm_live"),
+        ({"network": "live", "confirm_live": "real money", "urls": CUSTOM["urls"]}, "urls"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(settings: dict[str, Any], key: str) -> None:
@@ -48,6 +68,57 @@ def test_a_setting_that_cannot_be_is_named(settings: dict[str, Any], key: str) -
     with pytest.raises(ConfigError) as caught:
         BinanceConfig.of(context(settings))
     assert caught.value.field == key
+
+
+@pytest.mark.parametrize(
+    ("settings", "meant"),
+    [
+        ({"network": "testnt"}, "testnet"),
+        ({"network": "LIVE"}, "live"),
+        ({"market": "usd-m"}, "usdm"),
+        ({"confirm_liv": "real money"}, "confirm_live"),
+        ({"sharepercent": 5}, "share_percent"),
+        ({"allow_withdrawal_key": True}, "allow_withdraw_key"),
+        (USDM | {"margin_type": {"BTC/USDT:USDT": "cross"}}, "crossed"),
+        (USDM | {"position_mode": "oneway"}, "one_way"),
+        (USDM | {"symbols": ["BTC/USDT:USDT"], "leverage": {"BTC/USDT": 5}}, "BTC/USDT:USDT"),
+        ({"network": "custom", "urls": {"spt": "http://a", "spot": "http://a", "spot_ws": "ws://a"}}, "spot"),
+    ],
+)
+def test_what_was_probably_meant_is_said(settings: dict[str, Any], meant: str) -> None:
+    """A typing mistake is not silently another setting, nor a riddle."""
+    with pytest.raises(ConfigError) as caught:
+        BinanceConfig.of(context(settings))
+    assert caught.value.hint == f"did you mean {meant}?"
+
+
+HOSTILE: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 2**80, 1.5, "", " ", "x" * 10_000, "\x00", "\n", "..", "{}", "live ", b"live"),
+    *([], [None], ["x", 1], {}, {"": ""}, {"spot": None}, {1: 2}, ("live",), object()),
+)
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(BinanceConfig)])
+def test_whatever_stands_there_is_a_setting_or_a_clear_refusal(name: str) -> None:
+    """No other error comes of any value of any setting, the refusal names it, and nothing of it is live."""
+    for base in ({}, USDM, CUSTOM, {"network": "live", "confirm_live": "real money"}):
+        for value in HOSTILE:
+            try:
+                config = BinanceConfig.of(context({**base, name: value}))
+            except ConfigError as refused:
+                related = {"urls", "confirm_live"} if name in ("network", "market", "resolve") else set()
+                assert refused.field.split(".")[0] in {name, *related}, refused  # noqa: PT017
+            else:
+                assert config.mode == "testnet" or base.get("network") == "live"
+
+
+def test_a_key_that_was_pasted_with_something_is_refused_unseen() -> None:
+    """A line end or a space in it: the refusal says so, and shows nothing of it."""
+    for broken in ("canary55bb\n", " canary55bb", "canary 55bb"):
+        with pytest.raises(ConfigError) as caught:
+            secrets_of(context({}, {"api_key": broken, "secret": "s"}))
+        assert caught.value.field == "secrets.api_key"
+        assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

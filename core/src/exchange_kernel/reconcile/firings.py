@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from exchange_kernel.reconcile.outcome import Reported
 from exchange_kernel.value import revised
-from exchange_kernel.venue import Ms, OrderReport, VenueStatus, Why
+from exchange_kernel.venue import Ms, VenueStatus, Why
 
 EARLY_MS = 1_000
 """A cancellation by the switch may be dated so long before its time: clocks are compared with an error."""
 LATE_MS = 10_000
 """And so long after it: the venue works through many orders."""
 BY_THE_SWITCH = "by the account's own dead-man switch"
+BY_ANOTHER = "by a dead-man switch that somebody else has armed"
 _UNSAID = frozenset({Why.NONE, Why.USER, Why.OTHER_USER, Why.OTHER, Why.DEAD_MAN})
 _KEPT = 16
 
@@ -67,10 +68,8 @@ class Firings:
         report = item.report
         if report.status is not VenueStatus.CANCELED or report.why not in _UNSAID:
             return item
+        if report.why is Why.DEAD_MAN and not self.spans and not self.confirmed:
+            return revised(item, report=revised(report, why=Why.OTHER_USER, text=report.text or BY_ANOTHER))
         if report.why is not Why.DEAD_MAN and not self.covers(report.symbol, report.as_of):
             return item
-        return revised(item, report=_by_the_switch(report))
-
-
-def _by_the_switch(report: OrderReport) -> OrderReport:
-    return revised(report, why=Why.DEAD_MAN, text=BY_THE_SWITCH)
+        return revised(item, report=revised(report, why=Why.DEAD_MAN, text=BY_THE_SWITCH))

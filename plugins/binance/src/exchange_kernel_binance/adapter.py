@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from exchange_kernel.errors import NotRunning, NotSent, Unavailable
+from exchange_kernel.errors import ConfigError, NotRunning, NotSent, Unavailable
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.value import revised
 from exchange_kernel.venue import (
@@ -97,7 +97,11 @@ class BinanceAdapter:
         dialect = ROOMS[config.market].dialect(session)
         number = await _whole(dialect.login())
         session.identity = f"binance:{config.place}:{config.market}:{number}"
-        await _whole(dialect.load())
+        listed = {market.symbol_id for market in await _whole(dialect.load())}
+        for symbol in config.symbols:
+            if symbol not in listed:
+                rule = f"is not listed in market {config.market}"
+                raise ConfigError("symbols", symbol, rule, "write BTC/USDT on spot, BTC/USDT:USDT on usdm")
         may = await _whole(rights(session, config))
         notices = (Notice("credentials", "the key may withdraw", "withdraw"),) if may.get("withdraw") else ()
         follower = Follower(dialect, lambda: self._stream(config, session), session.venue_ms)

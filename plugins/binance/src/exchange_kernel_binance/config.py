@@ -177,6 +177,11 @@ class BinanceConfig:
             raise ConfigError("resolve", self.resolve, "must be host:port")
         if not isinstance(self.urls, Mapping) or bool(self.urls) != (self.network == "custom"):
             raise ConfigError("urls", self.urls, "belongs to network custom, which needs it")
+        for name in self.urls:
+            if name not in NETWORKS["live"]:
+                raise ConfigError(
+                    f"urls.{name}", "(not shown)", "is no address here", _meant(name, set(NETWORKS["live"]))
+                )
         for name in (self.market, f"{self.market}_ws") if self.network == "custom" else ():
             url: Any = self.urls.get(name, "")
             parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
@@ -192,6 +197,12 @@ def secrets_of(ctx: Context) -> tuple[str, str]:
     for name in ("api_key", "secret"):
         if not ctx.secrets.get(name, ""):
             raise ConfigError(f"secrets.{name}", "", "is required", "name where it is kept, never the secret itself")
+        if not ctx.secrets[name].startswith("-----BEGIN ") and any(
+            not "!" <= each <= "~" for each in ctx.secrets[name]
+        ):
+            raise ConfigError(
+                f"secrets.{name}", "(not shown)", "has a space, a line end or the like in it", "copy it again"
+            )
     return ctx.secrets["api_key"], ctx.secrets["secret"]
 
 

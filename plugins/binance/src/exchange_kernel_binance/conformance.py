@@ -15,7 +15,7 @@ from exchange_kernel_binance.adapter import BinanceAdapter
 from exchange_kernel_binance.limits import reopen_all
 from exchange_kernel_binance.names import number_of, order_id
 from exchange_kernel_binance.simulator import Fault as Trouble
-from exchange_kernel_binance.simulator import Simulator
+from exchange_kernel_binance.simulator import Simulator, SimulatorConfig
 from exchange_kernel_binance.simulator.wire.gate import Gate
 from exchange_kernel_binance.simulator.wire.keys import ApiKey
 from exchange_kernel_binance.testing import BinanceAside
@@ -43,6 +43,7 @@ class BinanceHarness(Harness):
     limit_s = 150.0
     market: str
     stream: str
+    listed = "BTCUSDT"
     rests_at = Decimal(40_000)
     names: Mapping[str, str]
 
@@ -59,15 +60,18 @@ class BinanceHarness(Harness):
     # the exchange -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        self._aside = BinanceAside(funded(KEYS, SECRETS), tuple(SECRETS.values()))
+        self._aside = BinanceAside(self._settings(), tuple(SECRETS.values()))
         await self._aside.start()
         await self._ask(self._ready)
+
+    def _settings(self) -> SimulatorConfig:
+        return funded(KEYS, SECRETS)
 
     def _ready(self, binance: Simulator) -> None:
         for limits in binance.limits.values():
             limits.rules = tuple(replace(rule, limit=ENOUGH) for rule in limits.rules)
         for account in ("main", "second"):  # an order may cost no more than there is
-            binance.futures.exchange.set_leverage(account, "BTCUSDT", 1)
+            binance.futures.exchange.set_leverage(account, self.listed, 1)
         self._quote(binance, Decimal(100))
 
     async def stop(self) -> None:
@@ -214,12 +218,12 @@ class BinanceHarness(Harness):
         price = f"{self.rests_at + 1_000:f}"
 
         def place(binance: Simulator) -> int:
-            fields = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
+            fields = {"symbol": self.listed, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
             made = self._act(binance, "main", {**fields, "quantity": "0.02", "price": price})
             return int(made["orderId"])
 
         number = await self._ask(place)
-        return next(each for each in await self.truth() if order_id("BTCUSDT", number) in each.ids)
+        return next(each for each in await self.truth() if order_id(self.listed, number) in each.ids)
 
     # parts ------------------------------------------------------------------------------------------------------
 
@@ -229,7 +233,7 @@ class BinanceHarness(Harness):
     def _quote(self, binance: Simulator, base: Decimal) -> None:
         for side, price in (("BUY", self._bid), ("SELL", 50_100)):
             if base:
-                self._crowd(binance, "BTCUSDT", side, str(price), f"{base:f}", "GTC")
+                self._crowd(binance, self.listed, side, str(price), f"{base:f}", "GTC")
 
     def _back(self, binance: Simulator) -> None:
         """What is quoted when somebody has traded."""
@@ -271,7 +275,7 @@ class SpotHarness(BinanceHarness):
 
         def rush(binance: Simulator) -> None:
             self._withdraw(binance)
-            reach_both(binance, numbers, lambda at: self._crowd(binance, "BTCUSDT", "BUY", at, "1", "GTC"))
+            reach_both(binance, numbers, lambda at: self._crowd(binance, self.listed, "BUY", at, "1", "GTC"))
             self._back(binance)
 
         await self._ask(rush)
@@ -279,7 +283,7 @@ class SpotHarness(BinanceHarness):
     def _back(self, binance: Simulator) -> None:
         """The market is where it was."""
         self._withdraw(binance)
-        binance.trade_at("BTCUSDT", Decimal(50_000), Decimal("0.001"))
+        binance.trade_at(self.listed, Decimal(50_000), Decimal("0.001"))
         self._quote(binance, Decimal(100))
 
     def _rows(self, binance: Simulator) -> Any:
@@ -307,11 +311,11 @@ class SpotHarness(BinanceHarness):
         return binance.spot.state.habits
 
     async def halt(self, halted: bool) -> None:
-        await self._ask(lambda binance: _halt(binance.spot.state.symbol("BTCUSDT"), "HALT" if halted else "TRADING"))
+        await self._ask(lambda binance: _halt(binance.spot.state.symbol(self.listed), "HALT" if halted else "TRADING"))
 
     def _withdraw(self, binance: Simulator) -> None:
-        if binance.spot.state.open_orders(CROWD, "BTCUSDT"):
-            binance.spot.cancel_all(CROWD, "BTCUSDT")
+        if binance.spot.state.open_orders(CROWD, self.listed):
+            binance.spot.cancel_all(CROWD, self.listed)
 
     def _rules(self, binance: Simulator, symbol: str) -> Any:
         return binance.spot.state.symbol(symbol)
@@ -355,25 +359,25 @@ class UsdmHarness(BinanceHarness):
 
     async def halt(self, halted: bool) -> None:
         status = "SETTLING" if halted else "TRADING"
-        await self._ask(lambda binance: _halt(binance.futures.exchange.state.contract("BTCUSDT"), status))
+        await self._ask(lambda binance: _halt(binance.futures.exchange.state.contract(self.listed), status))
 
     async def forced(self) -> TruthOrder:
         def deleverage(binance: Simulator) -> int:
             exchange = binance.futures.exchange
-            return int(exchange.auto_deleverage("main", "BTCUSDT", self.leg, Decimal("0.01")).order_id)
+            return int(exchange.auto_deleverage("main", self.listed, self.leg, Decimal("0.01")).order_id)
 
         crossed = self.crossing(3)
 
         def hold(binance: Simulator) -> None:
-            fields = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": f"{crossed.amount:f}"}
+            fields = {"symbol": self.listed, "side": "BUY", "type": "MARKET", "quantity": f"{crossed.amount:f}"}
             self._act(binance, "main", fields)
 
         await self._ask(hold)
         number = await self._ask(deleverage)
-        return next(each for each in await self.truth() if order_id("BTCUSDT", number) in each.ids)
+        return next(each for each in await self.truth() if order_id(self.listed, number) in each.ids)
 
     def _withdraw(self, binance: Simulator) -> None:
-        binance.futures.exchange.cancel_all(CROWD, "BTCUSDT")
+        binance.futures.exchange.cancel_all(CROWD, self.listed)
 
     def _rules(self, binance: Simulator, symbol: str) -> Any:
         return binance.futures.exchange.state.contract(symbol)

@@ -40,7 +40,7 @@ from exchange_kernel_binance.markets import cut, in_slices
 from exchange_kernel_binance.names import client_id
 from exchange_kernel_binance.session import CLOSED, Session, decoder
 from exchange_kernel_binance.usdm import checks, conditional, orders, reports
-from exchange_kernel_binance.usdm.markets import Contract, contract_in
+from exchange_kernel_binance.usdm.markets import Contract, contract_in, venue_name
 from exchange_kernel_binance.usdm.settings import Settings
 
 ABSENT = frozenset({-2013})
@@ -97,7 +97,8 @@ class UsdmDialect:
         found = await in_slices(info, lambda raw: contract_in(raw, wanted, self._settings.hedge))
         self._session.limits.configure(info.rate_limits)
         self._contracts = {contract.meta.symbol_id: contract for contract in found}
-        self._names = {contract.name: name for name, contract in self._contracts.items()}
+        # One that is not listed any more keeps its name: what was settled is still told of.
+        self._names |= {contract.name: name for name, contract in self._contracts.items()}
         self._settings.check({ours: contract.name for ours, contract in self._contracts.items()})
         return tuple(contract.meta for contract in found)
 
@@ -180,7 +181,7 @@ class UsdmDialect:
 
     async def lookup(self, ref: Ref) -> Lookup:
         contract = self._contracts.get(ref.symbol)
-        name = ref.symbol.partition(":")[0].replace("/", "") if contract is None else contract.name
+        name = venue_name(ref.symbol) if contract is None else contract.name
         if conditional.is_conditional(ref):
             return await self._waiting.find(ref, name)
         return await self._lookups.find(ref, name)

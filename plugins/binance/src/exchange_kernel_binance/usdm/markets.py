@@ -1,4 +1,4 @@
-"""USD-M perpetuals from exchangeInfo: the filters as ``Decimal``, and what the account can do in each.
+"""USD-M futures from exchangeInfo: the filters as ``Decimal``, and what the account can do in each.
 
 Sources: USD-M futures documentation (Exchange Information, Common Definition).
 """
@@ -6,6 +6,7 @@ Sources: USD-M futures documentation (Exchange Information, Common Definition).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
@@ -48,13 +49,18 @@ NATIVE = (
     "source_last",
     "source_mark",
 )
-"""What every perpetual offers."""
+"""What every future offers."""
 PARTLY = {
     "cancel_all": "of one symbol at a time; not of conditional orders, which are kept apart",
     "stream": "events are not numbered: one that is lost unnoticed shows in the next event of its order, or a look",
     "gtd": "ends on whole seconds, at least ten minutes ahead",
     "dead_man": "of each symbol; it cancels every order there, whoever placed it",
 }
+
+
+PERPETUAL = frozenset({"PERPETUAL"})
+DATED = frozenset({"CURRENT_MONTH", "NEXT_MONTH", "CURRENT_QUARTER", "NEXT_QUARTER"})
+"""Contract types (Common Definition). One that is being delivered has another, and takes no orders."""
 
 
 class Filter(msgspec.Struct):
@@ -75,6 +81,7 @@ class Listed(msgspec.Struct):
 
     symbol: str
     contractType: str
+    deliveryDate: int
     status: str
     baseAsset: str
     quoteAsset: str
@@ -83,7 +90,7 @@ class Listed(msgspec.Struct):
 
 
 class Contract(Value, frozen=True):
-    """One perpetual. ``market_min`` and the like: of orders without a price, in base. ``filters``: as Binance lists
+    """One future. ``market_min`` and the like: of orders without a price, in base. ``filters``: as Binance lists
     them, read when they are needed."""
 
     meta: SymbolMetadata
@@ -107,18 +114,33 @@ def _some(text: str) -> Decimal | None:
     return Decimal(text) or None
 
 
+def symbol_of(listed: Listed) -> str:
+    """What a future is called here: a dated one by its pair and its day of delivery, as ccxt does."""
+    name = f"{listed.baseAsset}/{listed.quoteAsset}:{listed.marginAsset}"
+    if listed.contractType in PERPETUAL:
+        return name
+    return f"{name}-{datetime.fromtimestamp(listed.deliveryDate // 1000, UTC):%y%m%d}"
+
+
+def venue_name(symbol: str) -> str:
+    """What Binance calls a future that is not listed any more."""
+    pair, _, settled = symbol.partition(":")
+    day = settled.partition("-")[2]
+    return pair.replace("/", "") + (f"_{day}" if day else "")
+
+
 def contract_of(listed: Listed, hedge: bool) -> Contract:
-    """One perpetual from its entry. Raises InvalidMetadata, KeyError for one without the filters that all have."""
+    """One future from its entry. Raises InvalidMetadata, KeyError for one without the filters that all have."""
     filters: Mapping[str, Filter] = {each.filterType: each for each in listed.filters}
     price, lot, market_lot = filters["PRICE_FILTER"], filters["LOT_SIZE"], filters.get("MARKET_LOT_SIZE")
     notional = filters.get("MIN_NOTIONAL")
     step = Decimal(lot.stepSize)
     native = (*NATIVE, "hedge_legs") if hedge else NATIVE
     meta = SymbolMetadata(
-        symbol_id=f"{listed.baseAsset}/{listed.quoteAsset}:{listed.marginAsset}",
+        symbol_id=symbol_of(listed),
         base=listed.baseAsset,
         quote=listed.quoteAsset,
-        asset_type=AssetType.PERP,
+        asset_type=AssetType.PERP if listed.contractType in PERPETUAL else AssetType.FUTURE,
         amounts=AmountConstraints(
             _some(lot.minQty) or step,
             step,
@@ -146,9 +168,9 @@ def contract_of(listed: Listed, hedge: bool) -> Contract:
 
 
 def contract_in(raw: msgspec.Raw, wanted: frozenset[str], hedge: bool) -> Contract | None:
-    """The contract of one entry, if it is a perpetual and ``wanted``; every one is where nothing is named."""
+    """The contract of one entry, if it is a kind that is known and ``wanted``; every one is where nothing is named."""
     listed = _read(raw)
-    if listed.contractType != "PERPETUAL":
+    if listed.contractType not in PERPETUAL | DATED:
         return None
     contract = revised(contract_of(listed, hedge), filters=bytes(_read_filters(raw).filters))
     return contract if not wanted or contract.meta.symbol_id in wanted else None

@@ -247,9 +247,26 @@ class ConditionalTrading(FuturesTrading):
         state.work_off()
         return order
 
+    def deliver(self, symbol: str) -> None:
+        """The day has come: orders end, and Binance closes every position at the mark price, by an order of its own."""
+        state = self.state
+        contract = state.contract(symbol)
+        contract.status = "DELIVERING"
+        for account in tuple(state.accounts.values()):
+            for order in state.open_orders(account.name, symbol):
+                self.end(order, "EXPIRED")
+            for algo in state.open_algos(account.name, symbol):
+                self._end_algo(algo, "EXPIRED")
+            for position in account.held(symbol):
+                self._take_over(account, position, abs(position.amount), f"delivery_autoclose-{state.clock.now()}")
+        state.work_off()
+
     def tick(self) -> None:
-        """What time alone does: GTD orders expire, countdowns cancel."""
+        """What time alone does: GTD orders expire, countdowns cancel, futures are delivered."""
         state, now = self.state, self.state.clock.now()
+        for contract in state.contracts.values():
+            if contract.status == "TRADING" and contract.delivery <= now:
+                self.deliver(contract.symbol)
         for account in state.accounts.values():
             for order in state.open_orders(account.name):
                 if order.time_in_force == "GTD" and order.good_till <= now:

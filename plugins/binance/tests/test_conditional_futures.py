@@ -280,7 +280,7 @@ def test_reduce_only_at_the_last_price_triggers_by_trades() -> None:
             await trading.harness._ask(lambda binance: traded(trading.harness, binance, "48990"))
             state = await trading.reaches(kernel, "a", *ENDED)
             assert state.filled_base == D("0.02")
-            assert [each for each in await kernel.get_positions() if each.base] == []
+            assert [each for each in await kernel.get_positions() if each.amount] == []
 
     on(UsdmHarness, scene)
 

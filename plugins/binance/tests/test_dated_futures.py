@@ -60,7 +60,7 @@ def test_it_is_listed_by_its_day_and_traded() -> None:
             state = await trading.reaches(kernel, "a", *ENDED)
             assert (state.status, state.filled_base) == (FILLED, D("0.03"))
             (position,) = await kernel.get_positions()
-            assert (position.symbol_id, position.base) == (DatedHarness.symbol, D("0.03"))
+            assert (position.symbol_id, position.amount) == (DatedHarness.symbol, D("0.03"))
 
     on(DatedHarness, scene)
 

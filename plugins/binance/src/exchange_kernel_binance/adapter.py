@@ -27,9 +27,10 @@ from exchange_kernel.venue import (
     Ticket,
     VenueEvent,
 )
-from exchange_kernel_binance.config import MARKETS, NETWORKS, BinanceConfig
+from exchange_kernel_binance.config import NETWORKS, SERVICES, BinanceConfig
 from exchange_kernel_binance.dialect import Dialect
 from exchange_kernel_binance.follow import Follower, Heard, dial_of
+from exchange_kernel_binance.margin.dialect import MarginDialect
 from exchange_kernel_binance.rights import rights
 from exchange_kernel_binance.session import CLOSED, Session
 from exchange_kernel_binance.spot import dialect as spot
@@ -37,7 +38,7 @@ from exchange_kernel_binance.spot.dialect import SpotDialect
 from exchange_kernel_binance.usdm import dialect as usdm
 from exchange_kernel_binance.usdm.dialect import UsdmDialect
 from exchange_kernel_binance.user_stream import UserStream
-from exchange_kernel_binance.verdicts import SPOT, USDM
+from exchange_kernel_binance.verdicts import SPOT, SPOT_MARGIN, USDM
 from exchange_kernel_ccxt.stream_link import Patience
 from exchange_kernel_ccxt.verdicts import Table
 
@@ -58,6 +59,8 @@ class Room:
 
 ROOMS = {
     "spot": Room(SpotDialect, SPOT, spot.CLOCK, spot.ABSENT),
+    "margin_cross": Room(MarginDialect, SPOT_MARGIN, spot.CLOCK, spot.ABSENT),
+    "margin_isolated": Room(MarginDialect, SPOT_MARGIN, spot.CLOCK, spot.ABSENT),
     "usdm": Room(UsdmDialect, USDM, usdm.CLOCK, usdm.ABSENT),
 }
 
@@ -90,8 +93,8 @@ class BinanceAdapter:
             raise
 
     async def _open(self, config: BinanceConfig, session: Session) -> Opened:
-        real = {market: NETWORKS["live"][market].partition("://")[2] for market in MARKETS}
-        await session.open({real[each]: config.addresses[each] for each in MARKETS if each in config.addresses})
+        real = {market: NETWORKS["live"][market].partition("://")[2] for market in SERVICES}
+        await session.open({real[each]: config.addresses[each] for each in SERVICES if each in config.addresses})
         await session.mark()
         await session.mark()  # a second measurement, now that the connection stands
         dialect = ROOMS[config.market].dialect(session)

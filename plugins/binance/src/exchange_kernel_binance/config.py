@@ -12,7 +12,10 @@ from exchange_kernel.schema.fields import close_to
 from exchange_kernel.venue import Context
 from exchange_kernel_ccxt.wire import Route
 
-MARKETS = ("spot", "usdm")
+SERVICES = ("spot", "usdm")
+MARGIN = ("margin_cross", "margin_isolated")
+MARKETS = (*SERVICES, *MARGIN)
+SIDE_EFFECTS = ("NONE", "MARGIN_BUY", "AUTO_REPAY", "AUTO_BORROW_REPAY")
 MARGIN_TYPES = ("crossed", "isolated")
 POSITION_MODES = ("one_way", "hedge")
 _EG = {"leverage": "5", "margin_type": "isolated"}
@@ -40,8 +43,10 @@ NETWORKS: Mapping[str, Mapping[str, str]] = {
 }
 """Origins of the REST services and addresses of the user-data streams, as ccxt lists them."""
 _REAL = (".binance.com", ".binance.us", ".binance.vision", ".binancefuture.com")
-RETENTION_MS = {"spot": 90 * 86_400_000, "usdm": 3 * 86_400_000}
-"""How long an order that ended without a fill can be looked up: spot's -2026 (errors.md), futures' Query Order."""
+_DAY_MS = 86_400_000
+RETENTION_MS = {"spot": 90 * _DAY_MS, "usdm": 3 * _DAY_MS, "margin_cross": _DAY_MS, "margin_isolated": _DAY_MS}
+"""How long an order that ended without a fill can be looked up: spot's -2026 (errors.md), futures' Query Order. Of
+margin nothing is documented: a day is taken."""
 _MS = ("recv_window_ms", "slack_ms", "read_lag_ms", "timeout_ms", "retention_ms", "silence_ms")
 
 
@@ -57,8 +62,10 @@ class BinanceConfig:
     documented. ``silence_ms``: without a sign of life for so long a stream counts as broken. ``share_percent``:
     this process's part of what its address may ask, where several processes share one; ``budget_url``: a Redis or
     Valkey where they meet instead (``redis://…``). ``allow_withdraw_key``: a key that may withdraw is taken, too.
-    ``leverage``, ``margin_type`` (crossed, isolated; both by symbol) and ``position_mode`` (one_way, hedge): how the
-    futures account is expected to be set up; it is never changed, and a difference is reported.
+    ``margin_side_effect``: whether margin orders borrow what they lack (MARGIN_BUY), repay with what they receive
+    (AUTO_REPAY), or both (AUTO_BORROW_REPAY). ``leverage``, ``margin_type`` (crossed, isolated; both by symbol) and
+    ``position_mode`` (one_way, hedge): how the futures account is expected to be set up; it is never changed, and a
+    difference is reported.
     """
 
     market: str = "spot"
@@ -80,6 +87,7 @@ class BinanceConfig:
     leverage: Mapping[str, int] = field(default_factory=dict)
     margin_type: Mapping[str, str] = field(default_factory=dict)
     position_mode: str = ""
+    margin_side_effect: str = "NONE"
 
     @classmethod
     def of(cls, ctx: Context) -> BinanceConfig:
@@ -94,6 +102,16 @@ class BinanceConfig:
         config = cls(**given)
         config._check()
         return config
+
+    @property
+    def service(self) -> str:
+        """Which of Binance's services it is at: margin is at spot's."""
+        return "spot" if self.market in MARGIN else self.market
+
+    @property
+    def side_effect(self) -> str:
+        """``sideEffectType`` of its orders."""
+        return "NO_SIDE_EFFECT" if self.margin_side_effect == "NONE" else self.margin_side_effect
 
     @property
     def kept_ms(self) -> int:
@@ -167,6 +185,16 @@ class BinanceConfig:
                     raise ConfigError(name, value, "must be a whole number from 1 to 125")
                 if self.symbols and symbol not in self.symbols:
                     raise ConfigError(name, symbol, "is not among symbols", _meant(symbol, set(self.symbols)))
+        if self.margin_side_effect not in SIDE_EFFECTS:
+            raise _no_choice("margin_side_effect", self.margin_side_effect, SIDE_EFFECTS)
+        if self.margin_side_effect != "NONE" and self.market not in MARGIN:
+            raise ConfigError("margin_side_effect", self.margin_side_effect, "belongs to a margin wallet")
+        if self.market in MARGIN and self.network in ("testnet", "demo"):
+            raise ConfigError(
+                "network", self.network, "has no margin wallets", "margin is traded live, or on a custom network"
+            )
+        if self.market == "margin_isolated" and len(self.symbols) != 1:
+            raise ConfigError("symbols", self.symbols, "must name the one symbol whose isolated wallet this is")
         for key in ("leverage", "margin_type", "position_mode"):
             if getattr(self, key) and self.market != "usdm":
                 raise ConfigError(key, getattr(self, key), "belongs to market usdm")
@@ -182,7 +210,7 @@ class BinanceConfig:
                 raise ConfigError(
                     f"urls.{name}", "(not shown)", "is no address here", _meant(name, set(NETWORKS["live"]))
                 )
-        for name in (self.market, f"{self.market}_ws") if self.network == "custom" else ():
+        for name in (self.service, f"{self.service}_ws") if self.network == "custom" else ():
             url: Any = self.urls.get(name, "")
             parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
             schemes = ("ws", "wss") if name.endswith("_ws") else ("http", "https")

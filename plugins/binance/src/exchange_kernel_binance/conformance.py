@@ -29,7 +29,7 @@ KEYS = {"main": "kitmain" + "k" * 57, "second": "kitsecond" + "k" * 55}
 CROWD = "crowd"
 ENOUGH = 1_000_000
 """Requests a minute: the kit asks more often than Binance answers."""
-APIS = {"spot": "/api", "usdm": "/fapi"}
+APIS = {"spot": "/api", "usdm": "/fapi", "margin_cross": "/*api", "margin_isolated": "/*api"}
 _FAULTS = frozenset(Fault) - {Fault.NODE_REFUSES}
 
 
@@ -44,6 +44,9 @@ class BinanceHarness(Harness):
     market: str
     stream: str
     listed = "BTCUSDT"
+    requested = "order[.L]*"
+    more: Mapping[str, Any] = {}
+    """Other settings of the account."""
     rests_at = Decimal(40_000)
     names: Mapping[str, str]
 
@@ -78,6 +81,10 @@ class BinanceHarness(Harness):
         if hasattr(self, "_aside"):
             await self._aside.stop()
 
+    @property
+    def service(self) -> str:
+        return self.market if self.market == "usdm" else "spot"
+
     def adapter(self) -> VenueAdapter:
         return BinanceAdapter()
 
@@ -86,7 +93,8 @@ class BinanceHarness(Harness):
         config = {
             "market": self.market,
             "network": "custom",
-            "urls": {self.market: proxy.url, f"{self.market}_ws": proxy.ws_url + self.stream},
+            "urls": {self.service: proxy.url, f"{self.service}_ws": proxy.ws_url + self.stream},
+            **self.more,
             "recv_window_ms": 1_000,
             "slack_ms": 200,
             "read_lag_ms": 200,
@@ -144,7 +152,7 @@ class BinanceHarness(Harness):
         elif fault is Fault.STREAM_SILENT:
             await self._aside.ask(proxy.silence_now)
         elif fault is Fault.LATE:
-            late = Trouble("late", "order[.L]*", times=times, skip=after, ms=ms)
+            late = Trouble("late", self.requested, times=times, skip=after, ms=ms)
             await self._ask(lambda binance: self._gate(binance).faults.add(late))
         elif fault is Fault.READ_LAGS:
             await self._ask(lambda binance: setattr(self._habits(binance), "query_lag", ms or 150))
@@ -255,7 +263,7 @@ class BinanceHarness(Harness):
             rules.min_notional = least
 
     def _act(self, binance: Simulator, account: str, fields: Mapping[str, Any]) -> Any:
-        return binance.act("order.place", account, fields, market="spot" if self.market == "spot" else "futures")
+        return binance.act("order.place", account, fields, market="futures" if self.market == "usdm" else "spot")
 
 
 class SpotHarness(BinanceHarness):

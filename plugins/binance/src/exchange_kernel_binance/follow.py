@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Protocol
 
 from exchange_kernel.venue import Gap, Ms, VenueEvent
-from exchange_kernel_binance.config import BinanceConfig, secrets_of
+from exchange_kernel_binance.config import MARGIN, BinanceConfig, secrets_of
 from exchange_kernel_binance.dialect import Dialect
 from exchange_kernel_binance.session import Session
 from exchange_kernel_binance.signatures import signer
-from exchange_kernel_binance.user_stream import Keyed, ListenKey, SignedSubscription
+from exchange_kernel_binance.user_stream import Keyed, ListenKey, ListenToken, SignedSubscription
 from exchange_kernel_ccxt.stream_link import Dial, Live, Message
 from exchange_kernel_ccxt.stream_link import Gap as Missing
 
@@ -21,10 +21,14 @@ _UNREADABLE = (KeyError, ValueError, TypeError, ArithmeticError)
 def dial_of(config: BinanceConfig, session: Session) -> Dial:
     """How this account's events are asked for."""
     key, secret = secrets_of(session.ctx)
-    url = config.addresses[f"{config.market}_ws"]
+    url = config.addresses[f"{config.service}_ws"]
     if config.market == "usdm":
         request = Keyed(session.connections, config.addresses["usdm"], key, session.clock)
         return ListenKey(session.connections, f"{url}/private/ws", request, session.clock)
+    if config.market in MARGIN:
+        request = Keyed(session.connections, config.addresses["spot"], key, session.clock)
+        symbol = config.symbols[0].replace("/", "") if config.market == "margin_isolated" else ""
+        return ListenToken(session.connections, url, request, session.clock, session.time, symbol)
     return SignedSubscription(
         session.connections, url, key, signer(secret), session.time, session.clock, config.recv_window_ms
     )

@@ -15,7 +15,12 @@ from exchange_kernel_binance.config import BinanceConfig
 from exchange_kernel_binance.session import Session, decoder
 
 _PATH = ("GET", "sapi", "account/apiRestrictions")
-TRADES = {"spot": "enableSpotAndMarginTrading", "usdm": "enableFutures"}
+TRADES = {
+    "spot": "enableSpotAndMarginTrading",
+    "margin_cross": "enableSpotAndMarginTrading",
+    "margin_isolated": "enableSpotAndMarginTrading",
+    "usdm": "enableFutures",
+}
 """Which permission the orders of a market need."""
 
 

@@ -77,7 +77,7 @@ class Session:
         self.ctx, self.config, self.clock = ctx, config, ContextClock(ctx)
         self.time = VenueClock(self.clock, self._ask_time)
         # All sessions of this process come from one address.
-        service = f"{config.addresses[config.market]} {config.resolve}"
+        service = f"{config.addresses[config.service]} {config.resolve}"
         self.limits = Limits(address_budget(service, self._budget), self.clock, self._budget())
         self.identity = ""
         self._table, self._clock_at, self._absent = table, clock_at, absent

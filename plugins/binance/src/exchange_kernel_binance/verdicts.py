@@ -76,6 +76,23 @@ SPOT = Table(
 )
 """Answers to a change of the spot account."""
 
+_MARGIN = "Margin Trading, Error Codes"
+SPOT_MARGIN = Table(
+    (
+        Row(-3006, InsufficientFunds, Why.FUNDS, f"{_MARGIN}, -3006 EXCEED_MAX_BORROWABLE: nothing was borrowed"),
+        Row(-3007, MarketClosed, Why.MARKET_CLOSED, f"{_MARGIN}, -3007 HAS_PENDING_TRANSACTION"),
+        Row(-3021, OrderRefused, Why.OTHER, f"{_MARGIN}, -3021: margin account are not allowed to trade this pair"),
+        Row(-3027, OrderRefused, Why.OTHER, f"{_MARGIN}, -3027: not a valid margin asset"),
+        Row(-3028, OrderRefused, Why.OTHER, f"{_MARGIN}, -3028: not a valid margin pair"),
+        Row(-3041, InsufficientFunds, Why.FUNDS, f"{_MARGIN}, -3041 BALANCE_NOT_CLEARED: balance is not enough"),
+        Row(-3045, InsufficientFunds, Why.FUNDS, f"{_MARGIN}, -3045: the system has not enough of the asset to lend"),
+        Row(-3067, OrderRefused, Why.RISK, f"{_MARGIN}, -3067: the margin level does not allow it"),
+        Row(-11001, OrderRefused, Why.OTHER, f"{_MARGIN}, -11001: the isolated account does not exist"),
+        *SPOT.rows,
+    )
+)
+"""Answers to a change of a margin wallet: spot's, and those about debts."""
+
 _FUTURES = "futures, Error Codes"
 _ORDERS_20XX = (-2010, -2020, -2021, -2022, -2023, -2024, -2025, -2026, -2027, -2028)
 _ORDERS_40XX = (

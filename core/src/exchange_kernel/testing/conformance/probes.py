@@ -192,8 +192,8 @@ def unlike(sent: Spec, spec: Spec, symbol: SymbolMetadata) -> str:
 
 
 def is_spot(symbol: SymbolMetadata) -> bool:
-    """Do orders here pay with what they trade, not with margin?"""
-    return symbol.asset_type is AssetType.SPOT
+    """Do orders here exchange assets, on a margin wallet borrowed ones, too, and not open positions?"""
+    return symbol.asset_type in (AssetType.SPOT, AssetType.MARGIN)
 
 
 def native(symbol: SymbolMetadata, features: frozenset[str]) -> bool:

@@ -80,6 +80,7 @@ class Listed(msgspec.Struct):
     ocoAllowed: bool = False
     otoAllowed: bool = False
     isSpotTradingAllowed: bool = True
+    isMarginTradingAllowed: bool = False
 
 
 class SpotMarket(Value, frozen=True):
@@ -94,6 +95,7 @@ class SpotMarket(Value, frozen=True):
     iceberg_parts: int
     trailing: tuple[int, int]
     filters: bytes = b"[]"
+    margin: bool = False
 
 
 class _Filters(msgspec.Struct):
@@ -155,7 +157,8 @@ def market_in(raw: msgspec.Raw, wanted: frozenset[str]) -> SpotMarket | None:
     listed = _read(raw)
     if not listed.isSpotTradingAllowed or (wanted and f"{listed.baseAsset}/{listed.quoteAsset}" not in wanted):
         return None
-    return revised(market_of(listed), filters=bytes(_read_filters(raw).filters))
+    filters = bytes(_read_filters(raw).filters)
+    return revised(market_of(listed), filters=filters, margin=listed.isMarginTradingAllowed)
 
 
 def _capabilities(listed: Listed) -> MarketCapabilities:

@@ -14,6 +14,7 @@ CHANGES = frozenset(
         *("order.place", "order.cancel", "order.amend.keepPriority", "order.modify", "openOrders.cancelAll"),
         *("orderList.place.oco", "orderList.place.oto", "orderList.place.otoco"),
         *("algoOrder.place", "algoOrder.cancel"),
+        *("margin.order.place", "margin.order.cancel"),
     }
 )
 """Requests that change something, by their WebSocket names."""

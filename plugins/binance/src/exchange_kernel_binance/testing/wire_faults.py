@@ -26,7 +26,8 @@ def arm(proxy: FaultProxy, api: str, fault: Fault, times: int, ms: int, after: i
             proxy.reorder_frames(2, **events)
         return
     how: dict[str, Any] = {"times": times, "skip": after, "path": f"{api}/*"}
-    changes, reads = how | {"method": CHANGING, "path": f"{api}/v?/order*"}, how | {"method": "GET"}
+    orders = "/sapi/v?/margin/order*" if api == "/*api" else f"{api}/v?/order*"
+    changes, reads = how | {"method": CHANGING, "path": orders}, how | {"method": "GET"}
     wait = {"Retry-After": str(math.ceil(ms / 1000)), "Content-Type": "application/json"}
     match fault:
         case Fault.REQUEST_LOST:

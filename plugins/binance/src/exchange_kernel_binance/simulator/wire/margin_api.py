@@ -211,6 +211,31 @@ class MarginApi:
             "userAssets": [self._asset(wallet, asset) for asset in wallet.listed(assets)],
         }
 
+    def isolated_account(self, call: Call) -> Any:
+        """The isolated wallets of some symbols (Query Isolated Margin Account Info)."""
+        assets = []
+        for name in str(call.args["symbols"]).split(","):
+            symbol, wallet = self.state.symbol(name), self.wallet(call.account, name)
+            held, owed = self.value(wallet)
+            sides = {"baseAsset": symbol.base, "quoteAsset": symbol.quote}
+            more = {"borrowEnabled": True, "repayEnabled": True, "totalAsset": "0", "netAssetOfBtc": "0"}
+            assets.append(
+                {side: self._asset(wallet, asset) | more for side, asset in sides.items()}
+                | {
+                    "symbol": name,
+                    "isolatedCreated": True,
+                    "enabled": True,
+                    "marginLevel": text(held / owed) if owed else "999.00000000",
+                    "marginLevelStatus": "EXCESSIVE",
+                    "marginRatio": "10.00000000",
+                    "indexPrice": text(self._price(symbol.base)),
+                    "liquidatePrice": text(ZERO),
+                    "liquidateRate": text(ZERO),
+                    "tradeEnabled": True,
+                }
+            )
+        return {"assets": assets}
+
     def borrow_repay(self, call: Call) -> Any:
         isolated = call.get("isIsolated", False)
         wallet = self.wallet(call.account, call.get("symbol") if isolated else None)
@@ -275,6 +300,16 @@ class MarginApi:
             ask("margin.allOrders", "GET", "margin/allOrders", self.all_orders, "USER_DATA", many, one, weight=200),
             ask("margin.myTrades", "GET", "margin/myTrades", self.trades, "USER_DATA", many | {"fromId": p.long}, one),
             ask("margin.account", "GET", "margin/account", self.account, "USER_DATA", {}, weight=10),
+            ask(
+                "margin.isolated.account",
+                "GET",
+                "margin/isolated/account",
+                self.isolated_account,
+                "USER_DATA",
+                {"symbols": p.anything},
+                ("symbols",),
+                weight=10,
+            ),
             ask(
                 "margin.borrowRepay",
                 "POST",

@@ -1,0 +1,1 @@
+"""Cross and isolated margin wallets: spot's books, by endpoints of their own."""

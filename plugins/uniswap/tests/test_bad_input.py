@@ -233,12 +233,27 @@ def test_more_than_the_account_has_is_refused(trader: Trader) -> None:
         (revised(SELL, amount=Decimal(999_999_999_999)), "WETH"),
         (revised(SELL, amount=Decimal(999_999_999_999), tif=TimeInForce.IOC), "WETH"),
         (revised(SELL, side=Side.BUY, amount=Decimal(999_999_999_999)), "USDC"),
+        (revised(SELL, side=Side.BUY, amount=Decimal(999_999_999_999), amount_in=AmountType.QUOTE), "USDC"),
         (revised(MARKET, amount=Decimal(999_999_999_999)), "WETH"),
     ],
 )
 def test_more_than_the_account_has_is_refused_as_that_at_any_price(trader: Trader, spec: Spec, token: str) -> None:
     """No pool has so much, either: what the trader is told is what is needed and what is there, not a price."""
     assert f" {token} and has " in str(refused(trader, InsufficientFunds, placed(spec)))
+
+
+def test_an_order_too_large_to_quote_holds_up_nobody_else(trader: Trader) -> None:
+    """Its quote alone uses up what a node grants one call; the order beside it, in the same call, is still priced."""
+
+    async def play(adapter: UniswapAdapter, numbers: Numbers) -> None:
+        huge = revised(SELL, side=Side.BUY, amount=Decimal(999_999_999_999), amount_in=AmountType.QUOTE)
+        results = await asyncio.gather(
+            placed(huge)(adapter, numbers), placed(SELL)(adapter, numbers), return_exceptions=True
+        )
+        assert isinstance(results[0], InsufficientFunds) and isinstance(results[1], NeedsFirst)
+        raise results[0]
+
+    refused(trader, InsufficientFunds, play)
 
 
 def test_a_range_order_of_more_than_the_account_has_is_refused(trader: Trader) -> None:

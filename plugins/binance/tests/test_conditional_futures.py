@@ -223,12 +223,20 @@ def test_a_cancel_ends_one_that_waits_and_another_price_is_another_one() -> None
     on(UsdmHarness, scene)
 
 
-def test_one_that_would_trigger_at_once_is_refused_by_its_rule() -> None:
+@pytest.mark.parametrize(
+    "order",
+    [
+        stop(price="60000"),
+        stop(TriggerKind.TRAILING_STOP, None, trail_offset="1", trail_unit=TrailUnit.PERCENT, activation_price="40000"),
+    ],
+    ids=["stop", "activation"],
+)
+def test_one_that_would_trigger_at_once_is_refused_by_its_rule(order: StandardOrder) -> None:
     """-2021: nothing was placed, and the order says so."""
 
     async def scene(trading: Trading) -> None:
         async with trading.kernel() as kernel:
-            await kernel.place_order(stop(price="60000"), "a")
+            await kernel.place_order(order, "a")
             state = await trading.reaches(kernel, "a", *ENDED)
             assert state.status is IntentStatus.REJECTED
             assert "immediately trigger" in state.reason

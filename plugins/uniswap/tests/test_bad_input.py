@@ -137,7 +137,19 @@ def test_a_chain_where_uniswap_is_not_known_is_refused(trader: Trader) -> None:
         ({"allow_ahead": {"USDC": 1.5}}, "allow_ahead.USDC", "must be an amount"),
         ({"max_quote_age_s": 0}, "max_quote_age_s", "whole number of seconds"),
         ({"universal_router_version": "2.2"}, "universal_router_version", "is not known"),
+        ({"tokens": TOKENS | {"X": {"address": "0x" + "1" * 40, "decimals": 18}}}, "tokens.X.decimals", "no token"),
+        ({"universal_router": "0x" + "1" * 40}, "universal_router", "is no Universal Router"),
+        ({"universal_router": "0x" + "0" * 40}, "universal_router", "is no Universal Router"),
+        ({"universal_router": USDC}, "universal_router", "is no Universal Router"),
+        ({"universal_router": ""}, "universal_router", "is not an address"),
+        ({"universal_router_version": ["2.0"]}, "universal_router_version", "is not known"),
         ({"address": USDC[:-1] + "9"}, "address", "checksum"),
+        ({"address": ""}, "address", "is no address"),
+        ({"address": None}, "address", "is no address"),
+        ({"symbols": [["WETH", "USDC"]]}, "symbols", "must be BASE/QUOTE"),
+        ({"allow_ahead": {"USDC": "1E+5"}}, "allow_ahead.USDC", "with an exponent"),
+        ({"allow_ahead": {"USDC": "١٢"}}, "allow_ahead.USDC", "not ASCII"),
+        ({"max_value_eth": "١٢"}, "max_value_eth", "not ASCII"),
         ({"tokenz": {}}, "tokenz", "is no setting"),
     ],
 )
@@ -159,6 +171,7 @@ def test_a_token_is_its_address_and_never_its_symbol(trader: Trader) -> None:
     assert error.field == "pools[0]" and "does not exist" in str(error)
 
 
+LATTICE = Decimal("3999.75325309")
 MARKET = revised(SELL, limit=None, guard=Decimal(2500))
 BAD: list[tuple[Spec, type[Exception], str]] = [
     (revised(SELL, symbol="WETH/UNI"), UnknownSymbol, "is not listed here"),
@@ -212,6 +225,50 @@ def test_more_than_the_account_has_is_refused(trader: Trader) -> None:
     assert f"needs {above:f} WETH and has" in str(error)
     ether = revised(SELL, symbol="ETH/USDC", amount=Decimal(10**6), limit=Decimal("0.000001"))
     refused(trader, InsufficientFunds, placed(ether), symbols=["ETH/USDC"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "token"),
+    [
+        (revised(SELL, amount=Decimal(999_999_999_999)), "WETH"),
+        (revised(SELL, amount=Decimal(999_999_999_999), tif=TimeInForce.IOC), "WETH"),
+        (revised(SELL, side=Side.BUY, amount=Decimal(999_999_999_999)), "USDC"),
+        (revised(SELL, side=Side.BUY, amount=Decimal(999_999_999_999), amount_in=AmountType.QUOTE), "USDC"),
+        (revised(MARKET, amount=Decimal(999_999_999_999)), "WETH"),
+    ],
+)
+def test_more_than_the_account_has_is_refused_as_that_at_any_price(trader: Trader, spec: Spec, token: str) -> None:
+    """No pool has so much, either: what the trader is told is what is needed and what is there, not a price."""
+    assert f" {token} and has " in str(refused(trader, InsufficientFunds, placed(spec)))
+
+
+def test_an_order_too_large_to_quote_holds_up_nobody_else(trader: Trader) -> None:
+    """Its quote alone uses up what a node grants one call; the order beside it, in the same call, is still priced."""
+
+    async def play(adapter: UniswapAdapter, numbers: Numbers) -> None:
+        huge = revised(SELL, side=Side.BUY, amount=Decimal(999_999_999_999), amount_in=AmountType.QUOTE)
+        results = await asyncio.gather(
+            placed(huge)(adapter, numbers), placed(SELL)(adapter, numbers), return_exceptions=True
+        )
+        assert isinstance(results[0], InsufficientFunds) and isinstance(results[1], NeedsFirst)
+        raise results[0]
+
+    refused(trader, InsufficientFunds, play)
+
+
+def test_a_range_order_of_more_than_the_account_has_is_refused(trader: Trader) -> None:
+    """Its price is on the grid and above the market; only the deposit is missing."""
+    spec = revised(SELL, amount=Decimal(9_999_999), limit=LATTICE, tif=TimeInForce.GTC, post_only=True)
+    assert " WETH and has " in str(refused(trader, InsufficientFunds, placed(spec)))
+
+
+@pytest.mark.parametrize("limit", ["4001", "3999.75325308", "3999.753253090000000000000000000000000001"])
+def test_a_price_off_the_grid_is_refused_with_its_neighbours(trader: Trader, limit: str) -> None:
+    """A post-only order's price is a tick of its pool, to the last digit."""
+    spec = revised(SELL, limit=Decimal(limit), tif=TimeInForce.GTC, post_only=True)
+    error = refused(trader, InvalidOrder, placed(spec))
+    assert error.field == "limit_price" and "is not a price of this pool's tick grid" in str(error)
+    assert "3999.75325309" in str(error)
 
 
 def test_an_order_whose_time_is_up_is_refused(trader: Trader) -> None:

@@ -317,6 +317,8 @@ class Intake:
         self._of_snapshots = {key for key in conditions if key[0] != "dead_man" or not switched}
 
     def _conditions(self, snapshot: AccountSnapshot) -> None:
+        if snapshot.notices is None:
+            return
         told: set[tuple[str, str]] = {(each.kind, each.subject) for each in snapshot.notices}
         for each in snapshot.notices:
             self.note(each)

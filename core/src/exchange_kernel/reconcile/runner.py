@@ -65,6 +65,7 @@ class Runner:
         self._history_cursor: str | None = None
         self._lost_queue: list[OrderReport] = []
         self._seen_at: float | None = None
+        self._stood = False
         policy = session.settings.dead_man
         self._switch = None if policy is None else Switch(self.intake, policy, lambda: self._seen_at)
 
@@ -73,11 +74,10 @@ class Runner:
     async def start(self) -> None:
         """Take the account over and begin; RECOVERING where the store may have lost commits."""
         session = self.session
-        before = await session.store.lease(session.account)
+        before = None if self._switch is None else await session.store.lease(session.account)
         await ownership.acquire(session, self.owner)
         if before is not None and self._switch is not None:
             self._switch.inherit(before.expires_at)
-        self.intake.stand(await told(session.store, session.account))
         session.actual.clear(session.account)  # of the time of another owner, who may have been this very process
         row = await session.store.account_row(session.account)
         stored = await session.store.store_row()
@@ -275,7 +275,11 @@ class Runner:
         try:
             began = session.clock.monotonic()
             result = await self.intake.snapshot()
-            self.intake.account(await session.adapter.account())
+            account = await session.adapter.account()
+            if not self._stood and (account.notices is not None or self._switch is not None):
+                self.intake.stand(await told(session.store, session.account))
+                self._stood = True
+            self.intake.account(account)
             if any(watch.looks and watch.missing is not None for watch in session.watches.values()):
                 await self.intake.history(self._history_cursor)
         except (Unavailable, RateLimited) as error:

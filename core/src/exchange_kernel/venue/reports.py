@@ -252,7 +252,7 @@ class Notice(Value, frozen=True):
 class AccountSnapshot(Value, frozen=True):
     """Balances and positions. ``complete`` False: only what changed. ``floors``: scope → smallest number still
     usable. ``notices``: what of the account's state its owner should know; one that a later complete snapshot does not
-    have is over."""
+    have is over. None: this venue tells none."""
 
     at: Watermark
     complete: bool
@@ -260,7 +260,7 @@ class AccountSnapshot(Value, frozen=True):
     positions: tuple[VenuePosition, ...] = ()
     margin: Mapping[str, Decimal] = msgspec.field(default_factory=dict)
     floors: Mapping[str, int] = msgspec.field(default_factory=dict)
-    notices: tuple[Notice, ...] = ()
+    notices: tuple[Notice, ...] | None = None
 
 
 class FillVoided(Value, frozen=True):

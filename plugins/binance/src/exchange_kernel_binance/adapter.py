@@ -161,7 +161,7 @@ class BinanceAdapter:
     async def account(self) -> AccountSnapshot:
         opened = self._reads()
         snapshot = await _whole(opened.dialect.account())
-        return revised(snapshot, notices=(*snapshot.notices, *opened.notices)) if opened.notices else snapshot
+        return revised(snapshot, notices=(*(snapshot.notices or ()), *opened.notices))
 
     async def _arm(self, until: Ms | None, symbols: frozenset[str]) -> Ms | None:
         dialect = self._reads().dialect

@@ -14,8 +14,9 @@ from functools import lru_cache
 import msgspec
 
 from exchange_kernel.errors import InvalidOrder
-from exchange_kernel.schema import AmountType, Side
-from exchange_kernel.venue import Preview, Spec
+from exchange_kernel.schema import AmountType, Side, TrailUnit, TriggerKind
+from exchange_kernel.schema.numbers import EXACT
+from exchange_kernel.venue import Preview, Spec, Trigger
 from exchange_kernel_binance.filters import Asked, Rule, rule_of
 
 _FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -82,11 +83,38 @@ def asked(spec: Spec) -> Asked:
         quantity=None if in_quote else spec.amount,
         quote=spec.amount if in_quote else None,
         price=spec.guard if spec.limit is None else spec.limit,
-        stop=None if spec.trigger is None else spec.trigger.price,
+        stop=_stop(spec.trigger),
         market=spec.limit is None and spec.guard is None,
         conditional=spec.trigger is not None,
         iceberg=spec.display,
+        delta=_delta(spec.trigger),
+        above=_above(spec),
     )
+
+
+def _stop(trigger: Trigger | None) -> Decimal | None:
+    """Where it starts to work, or to follow."""
+    if trigger is None:
+        return None
+    return trigger.activation if trigger.price is None else trigger.price
+
+
+def _delta(trigger: Trigger | None) -> Decimal | None:
+    """How far it follows, in hundredths of a percent."""
+    if trigger is None or trigger.offset is None or trigger.offset_in is not TrailUnit.PERCENT:
+        return None
+    return EXACT.multiply(trigger.offset, Decimal(100))
+
+
+def _above(spec: Spec) -> bool | None:
+    """A profit that sells and a loss that buys wait above the market; so does a trailing stop, which is a profit if it
+    waits for an activation price."""
+    trigger = spec.trigger
+    if trigger is None:
+        return None
+    trailing = trigger.kind is TriggerKind.TRAILING_STOP
+    profit = trigger.activation is not None if trailing else trigger.kind is TriggerKind.TAKE_PROFIT
+    return profit == (spec.side is Side.SELL)
 
 
 def _name(error: InvalidOrder, spec: Spec, filters: bytes) -> None:

@@ -20,8 +20,9 @@ ZERO = Decimal(0)
 class Asked(Value, frozen=True):
     """What an order asks for. ``quantity``: base, None for an amount in quote (``quote``). ``price``, ``stop``: quote
     per base. ``reference``: the price that percentages are of, and market orders are valued at. ``delta``: of a
-    trailing stop, in hundredths of a percent. ``open_orders`` and the like: how many there are already. ``held``: base
-    that the account has and has bids for. ``market``: it executes without a price, at once or when it triggers."""
+    trailing stop, in hundredths of a percent; ``above``: its stop lies above the market, None where nobody knows.
+    ``open_orders`` and the like: how many there are already. ``held``: base that the account has and has bids for.
+    ``market``: it executes without a price, at once or when it triggers."""
 
     buys: bool
     quantity: Decimal | None = None
@@ -31,7 +32,8 @@ class Asked(Value, frozen=True):
     market: bool = False
     conditional: bool = False
     iceberg: Decimal | None = None
-    delta: int | None = None
+    delta: Decimal | None = None
+    above: bool | None = None
     reference: Decimal | None = None
     open_orders: int | None = None
     open_conditional: int | None = None
@@ -208,8 +210,8 @@ class IcebergParts(Rule, frozen=True):
 
 
 class TrailingDelta(Rule, frozen=True):
-    """TRAILING_DELTA: how far a trailing stop may follow, in hundredths of a percent. Which of its bounds hold depends
-    on where the stop lies; what the price allows on neither side is refused here."""
+    """TRAILING_DELTA: how far a trailing stop may follow, in hundredths of a percent: with one pair of bounds for stop
+    losses that buy and profits that sell (above), and one for the others (faqs/trailing-stop-faq.md)."""
 
     name: ClassVar[str] = "TRAILING_DELTA"
     minTrailingAboveDelta: int
@@ -220,8 +222,10 @@ class TrailingDelta(Rule, frozen=True):
     def breach(self, asked: Asked) -> str:
         if asked.delta is None:
             return ""
-        least = min(self.minTrailingAboveDelta, self.minTrailingBelowDelta)
-        most = max(self.maxTrailingAboveDelta, self.maxTrailingBelowDelta)
+        over = (self.minTrailingAboveDelta, self.maxTrailingAboveDelta)
+        under = (self.minTrailingBelowDelta, self.maxTrailingBelowDelta)
+        bounds = [over, under] if asked.above is None else [over if asked.above else under]
+        least, most = min(low for low, _ in bounds), max(high for _, high in bounds)
         return "" if least <= asked.delta <= most else f"trailing delta {asked.delta} is not within {least} and {most}"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from exchange_kernel.errors import ConfigError
+from exchange_kernel.schema.numbers import amount as checked
 from exchange_kernel.value import Value
 from exchange_kernel_evm.abi import checked_address
 from exchange_kernel_evm.chains import Chain, chain_of
@@ -67,7 +68,6 @@ class EvmConfig(Value, frozen=True):
             if key not in known:
                 raise ConfigError(key, config[key], "is no setting of this venue", f"there are {', '.join(known)}")
         chain = chain_of(config.get("chain", "mainnet"), confirmations=config.get("confirmations"))
-        address = config.get("address", "")
         spending = _text("spending", config.get("spending", ""))
         if bool(spending) != (config.get("max_value_eth_per_day") is not None):
             raise ConfigError(
@@ -82,7 +82,7 @@ class EvmConfig(Value, frozen=True):
             _urls("rpc", config.get("rpc", ())),
             _urls("broadcast", config.get("broadcast", ())),
             _text("ws", config.get("ws", "")),
-            checked_address("address", address) if address else "",
+            checked_address("address", config["address"]) if "address" in config else "",
             _text("keystore", config.get("keystore", "")),
             Limits(
                 _scaled("max_fee_gwei", config.get("max_fee_gwei"), GWEI) or default.max_fee,
@@ -116,11 +116,8 @@ def _text(key: str, value: Any) -> str:
 def _scaled(key: str, value: Any, unit: int) -> int | None:
     if value is None:
         return None
-    try:
-        number = Decimal(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
-    except InvalidOperation:
-        number = None
-    if number is None or not number.is_finite() or not 0 < number < 10**9 or int(number * unit) == 0:
+    number = Decimal(0) if isinstance(value, float) else checked(key, value, error=ConfigError)
+    if not 0 < number < 10**9 or int(number * unit) == 0:
         raise ConfigError(key, value, "must be a number above 0 and below 1000000000, as text or a whole number")
     return int(number * unit)
 

@@ -41,7 +41,7 @@ class Read(Value, frozen=True):
 
 
 class Result(Value, frozen=True):
-    """What one read returned; ``values`` is None where it reverted, with ``data``."""
+    """What one read returned; ``values`` is None where it reverted, with ``data``, or where no contract answered."""
 
     values: tuple[Any, ...] | None
     data: bytes = b""
@@ -72,6 +72,9 @@ def read_results(answer: object, reads: Sequence[Read]) -> list[Result]:
         raise Unavailable("a node's answer to aggregate3 is no data") from None
     if len(rows) != len(reads):
         raise Unavailable(f"aggregate3 answered {len(rows)} of {len(reads)} reads")
-    return [
-        Result(read.function.result(data) if ok else None, data) for read, (ok, data) in zip(reads, rows, strict=True)
-    ]
+    return [_result(read, ok, data) for read, (ok, data) in zip(reads, rows, strict=True)]
+
+
+def _result(read: Read, ok: bool, data: bytes) -> Result:
+    nobody = read.may_fail and not data and read.function.returns  # an address without code succeeds, and says nothing
+    return Result(read.function.result(data) if ok and not nobody else None, data)

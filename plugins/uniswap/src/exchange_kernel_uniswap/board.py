@@ -142,6 +142,21 @@ class Board:
 
     async def _read(self, chain: ChainReads, interest: Interest | None) -> View:
         interests = self._kept(chain, interest)
+        try:
+            return await self._quoted(chain, interests, frozenset(interests))
+        except Unavailable:
+            if not interests:
+                raise
+            # One order far beyond the pools can use up the gas of the whole call: what the account could not pay for
+            # is then not quoted, so that it holds up nobody else.
+            bare = await self._quoted(chain, interests, frozenset())
+            paid = frozenset(each for each in interests if _affordable(each, bare))
+            if len(paid) == len(interests):
+                raise
+            return await self._quoted(chain, interests, paid) if paid else bare
+
+    async def _quoted(self, chain: ChainReads, interests: list[Interest], asking: frozenset[Interest]) -> View:
+        """The newest block, with quotes for those of ``asking``; no offer for the others."""
         setup = self._setup
         reads = spot_reads(setup.at, setup.pools)
         tokens = {interest.swap.token_in for interest in interests}
@@ -160,7 +175,7 @@ class Board:
             reads.append(Read(where, function, (chain.address,), True))
         reads += [Read(token, ALLOWANCE, (chain.address, spender), True) for token, spender in spenders]
         reads += [Read(setup.at.permit2, PERMIT2_ALLOWANCE, (chain.address, *pair), True) for pair in inside]
-        asked = [(interest, self._questions(interest)) for interest in interests]
+        asked = [(each, self._questions(each) if each in asking else []) for each in interests]
         reads += [read for _, questions in asked for _, _, read in questions]
         moment, base_fee, results = await self._ask(chain, reads)
         answers = iter(results)
@@ -218,6 +233,11 @@ class Board:
         for token, routes in self._to_ether.items():
             worth[token] = best_rate(rates, routes) or Fraction(0)
         return worth
+
+
+def _affordable(interest: Interest, view: View) -> bool:
+    swap = interest.swap
+    return swap.most_in <= view.funds.get(swap.token_in.address, 0)
 
 
 def _offers(

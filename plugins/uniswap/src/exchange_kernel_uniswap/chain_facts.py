@@ -16,15 +16,17 @@ __all__ = ["fact_reads", "refuse_other_facts"]
 _PAIR = Function.of("getPair", ("address", "address"), ("address",))
 _POOL = Function.of("getPool", ("address", "address", "uint24"), ("address",))
 _V3_SPACING = Function.of("feeAmountTickSpacing", ("uint24",), ("int24",))
+_MANAGER = Function.of("poolManager", (), ("address",))
 _SLOT0 = Function.of("getSlot0", ("bytes32",), ("uint160", "int24", "uint24", "uint24"))
 
 
 def fact_reads(setup: Setup) -> list[Read]:
-    """Decimals of every token; every pool asked of its own factory, or for v4 of the state view."""
+    """Decimals of every token; every pool asked of its own factory, or for v4 of the state view; and the Universal
+    Router for the v4 pools it trades in: ether that is sent to an address without code is gone."""
     reads = [Read(token.address, DECIMALS, (), True) for token in setup.tokens.values() if not token.native]
     for pool in setup.pools:
         reads.extend(_about(pool, setup))
-    return reads
+    return [*reads, Read(setup.at.universal_router, _MANAGER, (), True)]
 
 
 def _about(pool: Pool, setup: Setup) -> list[Read]:
@@ -38,7 +40,8 @@ def _about(pool: Pool, setup: Setup) -> list[Read]:
 
 
 def refuse_other_facts(setup: Setup, results: Sequence[Result]) -> None:
-    """Raises ConfigError for a token with other decimals, or a pool that does not exist where it was computed."""
+    """Raises ConfigError for a token with other decimals, or a pool that does not exist where it was computed, or a
+    Universal Router that is none."""
     answers = iter(results)
     for name, token in setup.tokens.items():
         if not token.native:
@@ -61,3 +64,7 @@ def refuse_other_facts(setup: Setup, results: Sequence[Result]) -> None:
             spacing = next(answers).values
             if spacing is None or spacing[0] != pool.spacing:
                 raise ConfigError(field, pool.fee, f"has another tick spacing than {pool.spacing} on this chain")
+    manager = next(answers).values
+    if manager is None or manager[0].lower() != setup.at.v4_manager.lower():
+        rule = "is no Universal Router of this chain's Uniswap: it does not name its v4 pool manager"
+        raise ConfigError("universal_router", setup.at.universal_router, rule, "leave it out for the known one")

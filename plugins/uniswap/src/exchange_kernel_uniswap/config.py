@@ -72,9 +72,10 @@ class Setup(Value, frozen=True):
         names = _listed("symbols", config.get("symbols"))
         markets: dict[str, Market] = {}
         for name in names:
-            if name in markets:
+            market = _market(name, tokens, pools, at)
+            if market.symbol in markets:
                 raise ConfigError("symbols", name, "is listed twice")
-            markets[name] = _market(name, tokens, pools, at)
+            markets[market.symbol] = market
         return cls(at, tokens, pools, markets)
 
     def market(self, symbol: str) -> Market:
@@ -136,7 +137,9 @@ def _pools(given: object, tokens: Mapping[str, Token], at: Deployment) -> tuple[
             raise ConfigError(field, entry, f"needs a version: {', '.join(Version)}")
         version = Version(entry["version"])
         if set(entry) != _POOL_KEYS[version]:
-            raise ConfigError(field, sorted(entry), f"a pool of {version} has {', '.join(sorted(_POOL_KEYS[version]))}")
+            raise ConfigError(
+                field, sorted(map(str, entry)), f"a pool of {version} has {', '.join(sorted(_POOL_KEYS[version]))}"
+            )
         pair = entry["tokens"]
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise ConfigError(f"{field}.tokens", pair, "must be two names of tokens")
@@ -181,6 +184,6 @@ def _market(name: object, tokens: Mapping[str, Token], pools: tuple[Pool, ...], 
 
 def known_router(at: Deployment, where: object, version: object) -> Deployment:
     """``at`` with another Universal Router. Raises ConfigError for a release whose encoding is not known."""
-    if version not in ROUTER_VERSIONS:
+    if not isinstance(version, str) or version not in ROUTER_VERSIONS:
         raise ConfigError("universal_router_version", version, f"is not known; known are {', '.join(ROUTER_VERSIONS)}")
     return revised(at, universal_router=address("universal_router", where), universal_router_version=str(version))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from exchange_kernel.errors import ConfigError, InvalidOrder, Unsupported
+from exchange_kernel.schema.numbers import amount as checked
 from exchange_kernel.value import Value
 from exchange_kernel_evm.chains import Chain
 from exchange_kernel_evm.tokens import Allow
@@ -34,6 +35,7 @@ SETTINGS = (
 _RESET_FIRST = frozenset({"0xdAC17F958D2ee523a2206206994597C13D831ec7"})
 """Tokens of mainnet that refuse to change an allowance which is not 0: Tether (TetherToken.sol, ``approve``)."""
 _EXACT = Allow()
+_MOST_AHEAD = Decimal(10) ** 40
 
 
 class UniswapConfig(Value, frozen=True):
@@ -58,7 +60,8 @@ class UniswapConfig(Value, frozen=True):
             raise Unsupported(f"chain {chain.name}", "where Uniswap stands there is not in the table of deployments")
         router, version = config.get("universal_router"), config.get("universal_router_version")
         if router is not None or version is not None:
-            at = known_router(at, router or at.universal_router, version or at.universal_router_version)
+            where = at.universal_router if router is None else router
+            at = known_router(at, where, at.universal_router_version if version is None else version)
         setup = Setup.of(config, at)
         for name, token in setup.tokens.items():
             if token.native != (name == chain.native):
@@ -106,12 +109,11 @@ def _ahead(given: object, setup: Setup) -> dict[str, int]:
         token = setup.tokens.get(name)
         if token is None or token.native:
             raise ConfigError(field, value, "is no token of the list that is allowed to anybody")
-        try:
-            amount = Decimal(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
-        except InvalidOperation:
-            amount = None
-        if amount is None or not amount.is_finite() or not 0 < amount < Decimal(10) ** 40:
+        if isinstance(value, float):
             raise ConfigError(field, value, "must be an amount above 0, as text or a whole number")
+        amount = checked(field, value, error=ConfigError)
+        if amount >= _MOST_AHEAD:
+            raise ConfigError(field, value, f"must be below {_MOST_AHEAD:f}")
         try:
             out[token.address] = token.units(field, amount)
         except InvalidOrder as error:

@@ -181,12 +181,12 @@ class UniswapVenue:
         interest = interest_of(spec, market)
         view = await self._board.view(chain, interest)
         ends = self._board.on_chain(ends, prep.now, view)
+        short = self._short(interest.swap, view, prep)  # before the price: whoever has too little is told so
         choice = choose(interest, view)
         if choice is None and interest.partial:
             choice = await sized(self._setup.at, market, interest, view, chain, limits=not self._config.dedupe)
         if choice is None:
             raise OrderRefused(_too_dear(interest, view, spec), code="PRICE", why="reverted")
-        short = self._short(interest.swap, view, prep)
         if short is not None:
             return short
         draft, gas, typed = self._draft(choice, market, ends), choice.gas_limit, None

@@ -6,7 +6,15 @@ from decimal import Decimal
 
 from exchange_kernel.errors import InvalidOrder, Unsupported
 from exchange_kernel.orders import check_bounds, check_numbers, price_on_grid, round_down, rounded
-from exchange_kernel.schema import AmountType, Side, Support, TimeInForce, TrailUnit, TriggerKind, canonical
+from exchange_kernel.schema import (
+    AmountType,
+    Side,
+    Support,
+    TimeInForce,
+    TrailUnit,
+    TriggerKind,
+    canonical,
+)
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.value import revised
 from exchange_kernel.venue import Money, Preview, Spec, Trigger
@@ -15,6 +23,7 @@ from exchange_kernel_binance.spot.markets import SpotMarket
 
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 _NEVER_RESTS = "a market order never rests: what does not trade at once expires"
+_HUNDREDTH = Decimal("0.01")
 _GUARDED = "its worst price is kept by a limit order at that price that never rests"
 
 
@@ -27,7 +36,8 @@ def preview(spec: Spec, market: SpotMarket) -> Preview:
 def _preview(spec: Spec, market: SpotMarket) -> Preview:
     _refuse(spec, market)
     sent = rounded(spec, market.meta)
-    if sent.limit is None and sent.guard is None and market.market_step is not None:
+    by_lots = sent.limit is None and sent.guard is None and sent.amount_in is AmountType.BASE
+    if by_lots and market.market_step is not None:
         sent = revised(sent, amount=round_down(sent.amount, market.market_step))
     check_bounds(sent, market.meta)
     _check_market_lot(sent, market)
@@ -72,7 +82,7 @@ def _refuse(spec: Spec, market: SpotMarket) -> None:
     if spec.leg != "NET":
         raise Unsupported("hedge_legs", "a spot account has no positions")
     if spec.amount_in is AmountType.QUOTE:
-        raise Unsupported("amount_quote")
+        _refuse_quote(spec, market)
     if spec.limit is None and not can.offers("market"):
         raise Unsupported("market", f"{market.meta.symbol_id} takes no market orders")
     if spec.post_only:
@@ -87,24 +97,52 @@ def _refuse(spec: Spec, market: SpotMarket) -> None:
             raise InvalidOrder("display", spec.display, "needs a limit price and tif GTC")
 
 
+def _refuse_quote(spec: Spec, market: SpotMarket) -> None:
+    if not market.meta.capabilities.offers("amount_quote"):
+        raise Unsupported("amount_quote")
+    check_bounds(spec, market.meta)
+    if spec.limit is not None or spec.guard is not None or spec.trigger is not None:
+        raise Unsupported("amount_quote", "Binance takes it for market orders only, which have no price")
+
+
 def _refuse_trigger(spec: Spec, trigger: Trigger, market: SpotMarket) -> None:
     can = market.meta.capabilities
-    if trigger.kind is TriggerKind.TRAILING_STOP:
-        raise Unsupported("trailing_pct" if trigger.offset_in is TrailUnit.PERCENT else "trailing_abs")
-    for name in (trigger.kind.lower(), f"source_{trigger.source.lower()}"):
+    for name in _trigger_uses(spec, trigger):
         if not can.offers(name):
             raise Unsupported(name)
-    if spec.limit is not None and not can.offers("trigger_limit"):
-        raise Unsupported("trigger_limit")
-    if trigger.price is None:
+    if trigger.kind is TriggerKind.TRAILING_STOP:
+        _refuse_trail(trigger)
+    elif trigger.price is None:
         raise InvalidOrder("trigger.price", None, "is required")
-    if price_on_grid("trigger.price", trigger.price, spec.side, market.meta) != trigger.price:
-        raise InvalidOrder("trigger.price", trigger.price, f"is no price of {market.meta.symbol_id}")
-    if spec.post_only or spec.display is not None:
-        raise Unsupported("post_only" if spec.post_only else "iceberg", "not together with a trigger")
+    elif trigger.offset is not None or trigger.activation is not None:
+        raise InvalidOrder("trigger", trigger.kind.value, "only a trailing stop has an offset and an activation price")
+    for name, price in (("trigger.price", trigger.price), ("trigger.activation", trigger.activation)):
+        if price is not None and price_on_grid(name, price, spec.side, market.meta) != price:
+            raise InvalidOrder(name, price, f"is no price of {market.meta.symbol_id}")
+    if spec.post_only:
+        raise Unsupported("post_only", "not together with a trigger")
     if spec.limit is None and spec.guard is not None:
         rule = "what a trigger places at the market has no worst price"
         raise InvalidOrder("guard", spec.guard, rule, "give it a limit price")
+
+
+def _refuse_trail(trigger: Trigger) -> None:
+    if trigger.price is not None:
+        rule = "a trailing stop has an offset, and perhaps an activation price"
+        raise InvalidOrder("trigger.price", trigger.price, rule)
+    if trigger.offset is None:
+        raise InvalidOrder("trigger.offset", None, "is required")
+    if EXACT.remainder(trigger.offset, _HUNDREDTH):
+        raise InvalidOrder("trigger.offset", trigger.offset, "must be whole hundredths of a percent (trailingDelta)")
+
+
+def _trigger_uses(spec: Spec, trigger: Trigger) -> list[str]:
+    used = [trigger.kind.lower()]
+    if trigger.kind is TriggerKind.TRAILING_STOP:
+        used = ["trailing_pct" if trigger.offset_in is TrailUnit.PERCENT else "trailing_abs"]
+        used += ["trailing_activation"] if trigger.activation is not None else []
+    used += ["trigger_limit"] if spec.limit is not None else []
+    return [*used, f"source_{trigger.source.lower()}"]
 
 
 def _check_market_lot(sent: Spec, market: SpotMarket) -> None:
@@ -141,13 +179,14 @@ def _uses(spec: Spec, market: SpotMarket) -> dict[str, Support]:
     if spec.display is not None:
         used.append("iceberg")
     if spec.trigger is not None:
-        used += [spec.trigger.kind.lower(), f"source_{spec.trigger.source.lower()}"]
-        used += ["trigger_limit"] if spec.limit is not None else []
+        used += _trigger_uses(spec, spec.trigger)
     return {name: market.meta.capabilities.support(name) for name in used}
 
 
 def _outlay(spec: Spec, market: SpotMarket) -> tuple[Money, ...]:
     """The most it may cost; commission is taken from what is received. Empty where nobody knows the price."""
+    if spec.amount_in is AmountType.QUOTE:  # how much base brings it, nobody knows
+        return (Money(market.meta.quote, spec.amount),) if spec.side is Side.BUY else ()
     if spec.side is Side.SELL:
         return (Money(market.meta.base, spec.amount),)
     price = spec.guard if spec.limit is None else spec.limit

@@ -63,7 +63,7 @@ def place(
     head = (("symbol", market.name), ("listClientOrderId", client_id(command.key)), ("newOrderRespType", "FULL"))
     if command.kind == "oco":
         first = legs[0].fields
-        shared = (("side", first["side"]), ("quantity", first["quantity"]))
+        shared = (("side", first["side"]), ("quantity", _quantity(legs[0])))
         return (*head, *shared, *_pair(legs, "above", "below")), _dearer(legs)
     working, *pending = legs
     _check_working(working)
@@ -131,13 +131,19 @@ def _check_excludes(leg: _Leg) -> None:
 
 def _watched(spec: Spec) -> Decimal | None:
     """The price that must lie on the right side of the market; None where it moves with it."""
-    return spec.limit if spec.trigger is None else spec.trigger.price
+    if spec.trigger is None:
+        return spec.limit
+    return spec.trigger.activation if spec.trigger.price is None else spec.trigger.price
+
+
+def _quantity(leg: _Leg) -> str:
+    if "quantity" not in leg.fields:
+        raise InvalidOrder(f"{leg.name}.amount_in", leg.spec.amount_in, "a list's amounts are in base (rest-api.md)")
+    return leg.fields["quantity"]
 
 
 def _sided(leg: _Leg, prefix: str) -> Fields:
-    if "quantity" not in leg.fields:
-        raise InvalidOrder(f"{leg.name}.amount_in", leg.spec.amount_in, "a list's amounts are in base (rest-api.md)")
-    return ((f"{prefix}Side", leg.fields["side"]), (f"{prefix}Quantity", leg.fields["quantity"]))
+    return ((f"{prefix}Side", leg.fields["side"]), (f"{prefix}Quantity", _quantity(leg)))
 
 
 def _dearer(legs: Sequence[_Leg]) -> tuple[Money, ...]:

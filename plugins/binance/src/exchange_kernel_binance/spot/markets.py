@@ -44,6 +44,9 @@ PARTLY = {
     "stream": "events are not numbered: one that is lost unnoticed shows in the next event of its order, or a look",
 }
 
+QUOTED = "market orders without a worst price; as near to the amount as whole lots come"
+"""rest-api.md, New order: ``quoteOrderQty``."""
+
 
 class Filter(msgspec.Struct):
     """One filter of a symbol; which fields it has depends on its type."""
@@ -170,6 +173,10 @@ def _capabilities(listed: Listed) -> MarketCapabilities:
         native.append("post_only")
     if listed.icebergAllowed:
         native.append("iceberg")
+    trails = listed.allowTrailingStop and types.issuperset(("STOP_LOSS", "TAKE_PROFIT"))
+    native += ["trailing_pct", "trailing_activation"] if trails else []
+    quoted = "MARKET" in types and listed.quoteOrderQtyMarketAllowed
+    partly = {**PARTLY, "amount_quote": QUOTED} if quoted else PARTLY
     kinds = [name for name in ("stop_loss", "take_profit") if name.upper() in types]
     if kinds:
         native += [*kinds, "source_last"]
@@ -177,4 +184,4 @@ def _capabilities(listed: Listed) -> MarketCapabilities:
     native += ["group_oco"] if listed.ocoAllowed else []
     native += ["group_oto"] if listed.otoAllowed else []
     native += ["group_bracket"] if listed.ocoAllowed and listed.otoAllowed else []
-    return offering(tuple(native), tuple(PARTLY.items()))
+    return offering(tuple(native), tuple(partly.items()))

@@ -1,14 +1,14 @@
 """Spot requests, field by field, as they will be on the wire.
 
-Sources: rest-api.md (New order, Cancel order, Order Amend Keep Priority).
+Sources: rest-api.md (New order, Cancel order, Order Amend Keep Priority), faqs/trailing-stop-faq.md.
 """
 
 from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
-from exchange_kernel.schema import TimeInForce, canonical
-from exchange_kernel.venue import Key, Ref, Spec
+from exchange_kernel.schema import AmountType, TimeInForce, TriggerKind, canonical
+from exchange_kernel.venue import Key, Ref, Spec, Trigger
 from exchange_kernel_binance.names import client_id, number_of
 from exchange_kernel_binance.spot.markets import SpotMarket
 from exchange_kernel_binance.spot.reports import OrderView
@@ -26,14 +26,21 @@ def place(spec: Spec, key: Key, market: SpotMarket) -> Fields:
     price = spec.guard if spec.limit is None else spec.limit
     if fields[-1][1].endswith("LIMIT"):
         fields.append(("timeInForce", _life(spec).value))
-    fields.append(("quantity", canonical(spec.amount)))
+    fields.append(("quantity" if spec.amount_in is AmountType.BASE else "quoteOrderQty", canonical(spec.amount)))
     if price is not None:
         fields.append(("price", canonical(price)))
-    if spec.trigger is not None and spec.trigger.price is not None:
-        fields.append(("stopPrice", canonical(spec.trigger.price)))
+    if spec.trigger is not None:
+        fields += _trigger(spec.trigger)
     if spec.display is not None:
         fields.append(("icebergQty", canonical(spec.display)))
     return (*fields, ("newClientOrderId", client_id(key)), ("newOrderRespType", "FULL"))
+
+
+def _trigger(trigger: Trigger) -> list[tuple[str, str]]:
+    """Where it starts to follow or to work, and how far it follows: in hundredths of a percent."""
+    start = trigger.activation if trigger.kind is TriggerKind.TRAILING_STOP else trigger.price
+    fields = [] if start is None else [("stopPrice", canonical(start))]
+    return fields if trigger.offset is None else [*fields, ("trailingDelta", canonical(trigger.offset * 100))]
 
 
 def _life(spec: Spec) -> TimeInForce:
@@ -43,10 +50,18 @@ def _life(spec: Spec) -> TimeInForce:
 
 def _type(spec: Spec) -> str:
     if spec.trigger is not None:
-        return spec.trigger.kind.value + ("" if spec.limit is None else "_LIMIT")
+        return named(spec.trigger) + ("" if spec.limit is None else "_LIMIT")
     if spec.limit is None:
         return "MARKET" if spec.guard is None else "LIMIT"
     return "LIMIT_MAKER" if spec.post_only else "LIMIT"
+
+
+def named(trigger: Trigger) -> str:
+    """Which kind of trigger Binance calls it. A trailing stop is either, with a ``trailingDelta``; one that waits for
+    its activation price waits on the side of a profit (faqs/trailing-stop-faq.md, Stop price condition)."""
+    if trigger.kind is not TriggerKind.TRAILING_STOP:
+        return trigger.kind.value
+    return "STOP_LOSS" if trigger.activation is None else "TAKE_PROFIT"
 
 
 def cancel(key: Key, ref: Ref, market: SpotMarket) -> Fields:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from decimal import Decimal
 
-from exchange_kernel.errors import InvalidOrder
-from exchange_kernel.schema import AmountType, Side, TimeInForce
+from exchange_kernel.errors import InvalidOrder, Unsupported
+from exchange_kernel.schema import AmountType, Side, SupportLevel, TimeInForce
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Placed
 from exchange_kernel.testing.conformance.evidence import (
@@ -288,11 +288,19 @@ async def quote_amounts(bench: Bench) -> None:
         raise Inapplicable("the harness' crossing orders say no price to count with")
     worth = EXACT.multiply(crossing.amount, price)
     kinds: list[dict[str, Decimal | None]] = [{"limit": price}] if bench.offers("limit") else []
-    kinds += [{"limit": None, "guard": price}] if bench.offers("market") else []
+    kinds += [{"limit": None, "guard": price}, {"limit": None}] if bench.offers("market") else []
+    taken = 0
     for kind in kinds:
         for part in ("1", "0.7777", "0.5123456789"):
             amount = EXACT.multiply(worth, Decimal(part))
-            placed = await bench.ticket_for(revised(crossing, amount=amount, amount_in=AmountType.QUOTE, **kind))
+            spec = revised(crossing, amount=amount, amount_in=AmountType.QUOTE, **kind)
+            try:
+                placed = await bench.ticket_for(spec)
+            except Unsupported as error:
+                partial = bench.support("amount_quote").level is SupportLevel.PARTIAL
+                bench.expect(partial, f"amount_quote is declared native, and {spec!r} is refused: {error!r}")
+                break
+            taken += 1
             outcome = await bench.send(placed)
             bench.expect(outcome.error is None, f"an order for {amount} {bench.market.quote}: submit {shown(outcome)}")
             await settled(bench)
@@ -307,6 +315,7 @@ async def quote_amounts(bench: Bench) -> None:
             )
             report = await whole_report(bench, placed, order)
             bench.expect(done(report).quote == spent, f"reported is {report!r}; the venue has {order!r}")
+    bench.expect(bool(taken), "amount_quote is declared, and no order in quote is taken: market, limit, or guarded")
 
 
 @case(

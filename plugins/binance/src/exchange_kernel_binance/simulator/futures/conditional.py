@@ -54,6 +54,8 @@ class ConditionalTrading(FuturesTrading):
         price = self._watched(request)
         if request.trigger_price is not None and _reached(request, price):
             raise ApiError(-2021, "Order would immediately trigger.")
+        if trailing and request.activate_price is not None and _activates(request, request.activate_price, price):
+            raise ApiError(-2021, "Order would immediately trigger.")
         state.algo_id += 1
         now = state.clock.now()
         name = request.client_id or state.ids.client_id()
@@ -101,8 +103,7 @@ class ConditionalTrading(FuturesTrading):
         if request.type != "TRAILING_STOP_MARKET":
             return _reached(request, price)
         if order.extreme is None:
-            activation = request.activate_price or price
-            if price >= activation if request.side == "SELL" else price <= activation:
+            if _activates(request, request.activate_price or price, price):
                 order.extreme = price
             return False
         part = ratio(request.callback_rate or ZERO, Decimal(100))
@@ -278,6 +279,12 @@ class ConditionalTrading(FuturesTrading):
                     for algo in state.open_algos(account.name, symbol):
                         self._end_algo(algo, "CANCELED")
         self.settle_algos()
+
+
+def _activates(request: FuturesRequest, activation: Decimal, price: Decimal) -> bool:
+    """Whether it begins to follow: one that sells at or above its activation price, one that buys at or below it. A new
+    order's must lie on the other side of the latest price (New Algo Order, TRAILING_STOP_MARKET)."""
+    return price >= activation if request.side == "SELL" else price <= activation
 
 
 def _reached(request: FuturesRequest, price: Decimal) -> bool:

@@ -7,7 +7,7 @@ store's tag and is unknown to SQL means that the store lost a commit (R32).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from exchange_kernel.events import DriftDetected, Event, HealthChanged, MarginCallWarning
@@ -334,7 +334,9 @@ class Intake:
         if self._noted and self.session.owned:
             at, noted, self._noted = self.session.clock.now_ms(), self._noted, {}
             try:
-                await self._record(tuple(_condition_event(self.session.account, at, key, noted[key]) for key in noted))
+                await self._record(
+                    tuple(each for key in noted for each in _told_of(self.session.account, at, key, noted[key]))
+                )
             except BaseException:
                 self._noted = noted | self._noted
                 raise
@@ -347,11 +349,13 @@ class Intake:
         self._told.update(changed)
 
 
-def _condition_event(account: str, at: int, key: tuple[str, str], now: Condition | None) -> HealthChanged:
-    """What is told of a condition that has come, changed or gone."""
+def _told_of(account: str, at: int, key: tuple[str, str], now: Condition | None) -> Iterator[Event]:
+    """What is told of a condition that has come, changed or gone. A call for margin is an event of its own besides."""
     name = " ".join(part for part in key if part)
     reason = "" if now is None else now.message
-    return HealthChanged(account=account, at=at, component=name, healthy=now is None, reason=reason)
+    yield HealthChanged(account=account, at=at, component=name, healthy=now is None, reason=reason)
+    if key[0] == "margin_call" and now is not None:
+        yield MarginCallWarning(account=account, at=at, text=reason)
 
 
 def _news(known: object, report: OrderReport) -> bool:

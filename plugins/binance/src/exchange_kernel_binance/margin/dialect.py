@@ -54,7 +54,7 @@ _WHOSE = ("GET", "private", "account")
 CALL_LEVEL = Decimal("1.3")
 """Assets over debts at which Binance calls for margin (Margin Level and Margin Call)."""
 _AMENDED = "a margin order is changed by cancelling it, and placing another"
-_NOT_HERE = ("amend_", "group_", "cancel_all")
+_NOT_HERE = ("amend_", "group_", "cancel_all", "trailing_")
 _read_order = decoder(reports.OrderView)
 _read_orders = decoder(list[reports.OrderView])
 _read_whose = decoder(reports.AccountView)

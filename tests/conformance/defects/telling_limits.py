@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -175,16 +176,11 @@ class OneAtATime(PaperAdapter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._busy = False
+        self._line = asyncio.Lock()
 
     async def submit(self, ticket: Ticket) -> Ack:
-        while self._busy:
-            await self._ctx.sleep(0.05)
-        self._busy = True
-        try:
+        async with self._line:
             return await super().submit(ticket)
-        finally:
-            self._busy = False
 
 
 @defect("RATE-03", fence="none")

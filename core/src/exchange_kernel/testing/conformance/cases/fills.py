@@ -296,14 +296,14 @@ async def quote_amounts(bench: Bench) -> None:
             spec = revised(crossing, amount=amount, amount_in=AmountType.QUOTE, **kind)
             try:
                 placed = await bench.ticket_for(spec)
+            except Unsupported as error:  # an InvalidOrder, too
+                partial = bench.support("amount_quote").level is SupportLevel.PARTIAL
+                bench.expect(partial, f"amount_quote is declared native, and {spec!r} is refused: {error!r}")
+                break
             except InvalidOrder:
                 if kind["limit"] is not None or "guard" in kind:
                     raise
                 break  # some take no market order without a worst price
-            except Unsupported as error:
-                partial = bench.support("amount_quote").level is SupportLevel.PARTIAL
-                bench.expect(partial, f"amount_quote is declared native, and {spec!r} is refused: {error!r}")
-                break
             taken += 1
             outcome = await bench.send(placed)
             bench.expect(outcome.error is None, f"an order for {amount} {bench.market.quote}: submit {shown(outcome)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from exchange_kernel.venue import Absent, VenueStatus
@@ -145,5 +147,20 @@ def test_a_receipt_is_read_again_after_a_reorganisation(node: Node, again: bool)
             assert (counts - before)[RECEIPT] == 1
         else:
             assert isinstance(answer, Absent)
+
+    on(node, play)
+
+
+def test_who_asks_at_the_same_moment_waits_for_the_one_answer(node: Node) -> None:
+    """Five looks at once read one receipt."""
+
+    async def play(desk: Desk) -> None:
+        counts = desk.adapter._rpc.counts  # type: ignore[attr-defined]
+        ticket = await desk.place(weth.order())
+        await desk.submit(ticket)
+        before = counts.copy()
+        for answer in await asyncio.gather(*(desk.look(ticket) for _ in range(5))):
+            assert only(answer).status is VenueStatus.FILLED
+        assert (counts - before)[RECEIPT] == 1
 
     on(node, play)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,7 @@ class Ledger:
         self._shared: dict[str, tuple[int, Answer]] = {}
         self._known: State | None = None
         self._included = Included(rpc.headers)
+        self._asking: dict[str, asyncio.Future[None]] = {}
 
     @property
     def newest(self) -> int:
@@ -143,16 +145,31 @@ class Ledger:
         head, final = (self.rpc.header, -1) if known is None else (known.head, known.final.number)
         wanted = [each.lower() for each in dict.fromkeys(hashes)]
         found = {each: at for each in wanted if (at := self._included.get(each, head, final)) is not None}
-        missing: list[Request] = [("eth_getTransactionReceipt", (each,)) for each in wanted if each not in found]
-        if not missing:
-            return found
-        head, receipts = await self.rpc.read(missing)
+        lacking = [each for each in wanted if each not in found]
+        others = {self._asking[each] for each in lacking if each in self._asking}
+        if others:  # what somebody else reads just now is kept then
+            await asyncio.wait(others)
+            found |= {each: at for each in lacking if (at := self._included.get(each, head, final)) is not None}
+            lacking = [each for each in wanted if each not in found]
+        return found | await self._receipts(lacking) if lacking else found
+
+    async def _receipts(self, hashes: Sequence[str]) -> dict[str, Mined]:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asking |= dict.fromkeys(hashes, over)
+        try:
+            return await self._read_receipts(hashes)
+        finally:
+            over.set_result(None)
+            self._asking = {each: asked for each, asked in self._asking.items() if asked is not over}
+
+    async def _read_receipts(self, hashes: Sequence[str]) -> dict[str, Mined]:
+        head, receipts = await self.rpc.read([("eth_getTransactionReceipt", (each,)) for each in hashes])
         for each in receipts:
             _sound(each)
         read = await self.mined(receipts)
         for at in read.values():
             self._included.keep(at, head)
-        return found | read
+        return read
 
     async def mined(self, receipts: Iterable[Answer]) -> dict[str, Mined]:
         """Transactions in blocks, by hash, from receipts (None: in no block). Raises Unavailable, RateLimited."""

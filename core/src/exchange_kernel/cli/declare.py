@@ -8,15 +8,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from exchange_kernel.cli.desk import Desk, default_actor
+from exchange_kernel.cli.output import money
 from exchange_kernel.clock import Clock, Ids, SystemIds
 from exchange_kernel.config import AccountConfig, Config
 from exchange_kernel.errors import AdmissionDenied, ConfigError, InvalidOrder, UnknownIntent, UnknownSymbol
 from exchange_kernel.models import OrderIntent
 from exchange_kernel.orders.admission import Admission, AdmissionRequest
 from exchange_kernel.orders.names import check_id, check_labels, new_id
-from exchange_kernel.orders.validate import suggest, to_spec, validate
+from exchange_kernel.orders.validate import emulated_features, suggest, to_spec, validate
 from exchange_kernel.plugins import Policy, load
 from exchange_kernel.plugins.background import Imports
 from exchange_kernel.plugins.parts import find_checks, make_admission
@@ -25,7 +27,7 @@ from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.reconcile.wanted import guarded_spec
 from exchange_kernel.schema import StandardOrder, SymbolMetadata
 from exchange_kernel.state.ops import BindAccount, CreateIntents, ModifyIntent, NewIntent
-from exchange_kernel.venue import Context, Opened, Prices, PriceTick, VenueAdapter
+from exchange_kernel.venue import Context, Opened, Preview, Prices, PriceTick, VenueAdapter
 
 PRICE_S = 2.0
 
@@ -37,6 +39,7 @@ class Checked:
     order: StandardOrder
     notional: Decimal | None
     written: StandardOrder
+    preview: Preview
 
 
 class Counter:
@@ -68,9 +71,24 @@ class Counter:
             tick = await self._price(order.symbol_id)
         if order.limit_price is None and order.max_slippage is not None:
             spec = guarded_spec(spec, order, tick, symbol)
-        spec = self._adapter.check(spec).spec
+        preview = self._adapter.check(spec)
+        spec = preview.spec
         price = None if tick is None else tick.ask or tick.last or tick.bid
-        return Checked(order, notional(spec, spec.amount, price), written)
+        return Checked(order, notional(spec, spec.amount, price), written, preview)
+
+    async def preview(self, checked: Checked) -> dict[str, Any]:
+        """What sending such an order now would do at the venue, in words: nothing is signed and nothing sent."""
+        preview = checked.preview
+        spec = preview.spec
+        price = "market" if spec.limit is None else money(spec.limit)
+        said: dict[str, Any] = {
+            "would_send": f"{spec.side} {money(spec.amount)} {spec.symbol} at {price}",
+            "costs_at_most": {each.asset: money(each.amount) for each in preview.outlay},
+            "uses": {name: str(support.level) for name, support in preview.uses.items()},
+            "emulated": list(emulated_features(checked.order, self.markets[checked.order.symbol_id])),
+            "warnings": list(preview.warnings),
+        }
+        return said
 
     def admit(
         self, checked: Checked, intent_id: str, labels: Mapping[str, str], was: StandardOrder | None = None
@@ -160,25 +178,50 @@ async def place(
             if known is not None and known.intent.first_hash == order.spec_hash():
                 continue
             raise
-        intent = OrderIntent(
-            account=account.name,
-            intent_id=intent_id,
-            order=checked.order,
-            labels=tags,
-            group_id=group,
-            submit_deadline=_deadline(checked.order, now),
-            max_attempts=Settings().max_attempts,
-            created_at=now,
-            first_hash=order.spec_hash(),
-        )
-        new.append(NewIntent(intent, checked.notional))
+        new.append(new_intent(account.name, intent_id, checked, tags, group, now))
     if await desk.store.account_row(account.name) is None:
-        opened = venue.opened
-        bind = BindAccount(account.name, account.venue, opened.identity, opened.mode, account.limits)
-        await desk.store.execute(bind)
+        await desk.store.execute(binding(account, venue))
     if new:
         await desk.store.execute(CreateIntents(account.name, tuple(new), default_actor()))
     return chosen
+
+
+def new_intent(
+    account: str, name: str, checked: Checked, labels: Mapping[str, str], group: str | None, now: int
+) -> NewIntent:
+    """An order that was checked, as it is recorded. ``now``: ms UTC."""
+    intent = OrderIntent(
+        account=account,
+        intent_id=name,
+        order=checked.order,
+        labels=dict(labels),
+        group_id=group,
+        submit_deadline=_deadline(checked.order, now),
+        max_attempts=Settings().max_attempts,
+        created_at=now,
+        first_hash=checked.written.spec_hash(),
+    )
+    return NewIntent(intent, checked.notional)
+
+
+def changed_intent(account: str, name: str, checked: Checked, expected: int | None, now: int) -> ModifyIntent:
+    """A change of an intent to an order that was checked. ``expected``: its generation now. ``now``: ms UTC."""
+    return ModifyIntent(
+        account,
+        name,
+        checked.order,
+        checked.written.spec_hash(),
+        default_actor(),
+        checked.notional,
+        expected,
+        _deadline(checked.order, now),
+    )
+
+
+def binding(account: AccountConfig, venue: Counter) -> BindAccount:
+    """Binds an account of the configuration to what stands behind it (R33)."""
+    opened = venue.opened
+    return BindAccount(account.name, account.venue, opened.identity, opened.mode, account.limits)
 
 
 async def modify(
@@ -190,16 +233,7 @@ async def modify(
         raise UnknownIntent(f"intent_id {intent_id}: account {account} has no such intent")
     checked = await venue.check(order)
     venue.admit(checked, intent_id, record.intent.labels, record.intent.order)
-    operation = ModifyIntent(
-        account,
-        intent_id,
-        checked.order,
-        order.spec_hash(),
-        default_actor(),
-        checked.notional,
-        expected,
-        _deadline(checked.order, desk.clock.now_ms()),
-    )
+    operation = changed_intent(account, intent_id, checked, expected, desk.clock.now_ms())
     generation: int = await desk.store.execute(operation)
     return generation
 

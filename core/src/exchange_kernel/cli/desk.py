@@ -35,6 +35,14 @@ account_option = click.option("-A", "--account", help="Only this account.")
 output_option = click.option(
     "-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", help="For people, or for programs."
 )
+forms_option = click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["table", "wide", "json", "jsonl", "yaml", "name"]),
+    default="table",
+    help="For people (wide: every column), or for programs.",
+)
 actor_option = click.option("--actor", required=True, help="Who does this; kept in the event log.")
 reason_option = click.option("--reason", required=True, help="Why; kept in the event log.")
 
@@ -101,12 +109,13 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(config_path: Path) -> AsyncIterator[Desk]:
-    """Open the configuration and its store. Raises ConfigError, Failed when there is no store yet, StoreError."""
+async def desk(config_path: Path, *, make: bool = False) -> AsyncIterator[Desk]:
+    """Open the configuration and its store. ``make``: a store that is not there yet is made. Raises ConfigError, Failed
+    when there is no store yet, StoreError."""
     config = load(config_path)
     url = config.store_url
     missing = missing_file(url)
-    if missing:
+    if missing and not make:
         raise Failed(f"there is no store at {missing} yet: `exk run` makes it", 5)
     from exchange_kernel.state.sql import SqlIntentStore
 

@@ -28,6 +28,7 @@ EXITS: Final = {
     4: "no such intent",
     5: "the store or the venue cannot be reached now",
     6: "conflict: the intent exists with another order, has changed, or is finished",
+    7: "there are differences (exk diff)",
 }
 
 _CODES: Final[tuple[tuple[type[ExchangeKernelError], int], ...]] = (

@@ -19,6 +19,9 @@ from exchange_kernel.errors import ExchangeKernelError
 COMMANDS: Final = {
     "demo": ("demo", "See it work: orders, faults, a kill -9, and the proof from the venue's own ledger."),
     "run": ("run", "Run the kernels of the configured accounts until stopped."),
+    "apply": ("apply", "Make the store say what order files say."),
+    "diff": ("diff", "What applying order files would change."),
+    "schema": ("schema", "The JSON Schema of order files, for editors."),
     "place": ("place", "Declare an order."),
     "modify": ("modify", "Change an order: a new total amount, or a new price."),
     "cancel": ("cancel", "Want orders gone."),

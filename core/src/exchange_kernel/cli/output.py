@@ -90,6 +90,28 @@ def _plain(value: object) -> object:
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
-def show(rows: Sequence[dict[str, Any]], columns: Sequence[str], form: str, empty: str) -> None:
-    """Print rows as a table (``columns`` of them) or as JSON (all of them)."""
-    click.echo(as_json(list(rows)) if form == "json" else table(rows, columns, empty))
+def show(
+    rows: Sequence[dict[str, Any]], columns: Sequence[str], form: str, empty: str, *, name: str = "id", kind: str = ""
+) -> None:
+    """Print rows: as a table (``columns`` of them; wide: every one), as JSON, as lines of JSON, as YAML (all of each),
+    or only what each row's ``name`` says, after its ``kind`` and a slash."""
+    if form == "json":
+        click.echo(as_json(list(rows)))
+    elif form == "jsonl":
+        for row in rows:
+            click.echo(as_json(row, indent=None))
+    elif form == "yaml":
+        click.echo(as_yaml(list(rows)), nl=False)
+    elif form == "name":
+        for row in rows:
+            click.echo(f"{kind}/{clean(row[name])}" if kind else clean(row[name]))
+    else:
+        every = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
+        click.echo(table(rows, every if form == "wide" else columns, empty))
+
+
+def as_yaml(value: object) -> str:
+    """YAML in plain ASCII; money as text."""
+    import yaml
+
+    return yaml.safe_dump(json.loads(as_json(value)), sort_keys=False, allow_unicode=False)

@@ -53,16 +53,33 @@ class Node:
         return self.value
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large a file may be: bytes, values in it, and whether it may hold more than one document."""
+
+    max_bytes: int = MAX_BYTES
+    max_nodes: int = MAX_NODES
+    many: bool = False
+
+
 def read(raw: bytes, file: str) -> Node:
     """The one document in ``raw``. ``file`` names it in errors. Raises ConfigError."""
+    found = read_all(raw, file, Bounds())
+    if not found:
+        raise _refused(Place(file, 1, 1), "", "is empty", "list the accounts")
+    return found[0]
+
+
+def read_all(raw: bytes, file: str, bounds: Bounds) -> list[Node]:
+    """Every document in ``raw``. Raises ConfigError, whose ``field`` is the place."""
     top = Place(file, 1, 1)
-    if len(raw) > MAX_BYTES:
-        raise _refused(top, f"{len(raw)} bytes", f"must be at most {MAX_BYTES} bytes")
+    if len(raw) > bounds.max_bytes:
+        raise _refused(top, f"{len(raw)} bytes", f"must be at most {bounds.max_bytes} bytes")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refused(top, f"byte {error.start}", "is not UTF-8") from None
-    reader = _Reader(file)
+    reader = _Reader(file, bounds)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             reader.take(event)
@@ -72,9 +89,7 @@ def read(raw: bytes, file: str) -> Node:
         raise _refused(place, error.problem or "", "is not YAML") from None
     except yaml.YAMLError as error:
         raise _refused(top, str(error).partition("\n")[0], "is not YAML") from None
-    if reader.document is None:
-        raise _refused(top, "", "is empty", "list the accounts")
-    return reader.document
+    return reader.documents
 
 
 def _refused(place: Place, value: str, rule: str, hint: str = "") -> ConfigError:
@@ -93,11 +108,12 @@ class _Open:
 class _Reader:
     """Builds nodes from events, without recursion."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, bounds: Bounds) -> None:
         self._file = file
+        self._bounds = bounds
         self._stack: list[_Open] = []
         self._count = 0
-        self.document: Node | None = None
+        self.documents: list[Node] = []
 
     def take(self, event: yaml.Event) -> None:
         """Take the next event."""
@@ -110,7 +126,7 @@ class _Reader:
         if tag is not None:
             raise _refused(place, tag, "tags are not allowed")
         if isinstance(event, yaml.DocumentStartEvent):
-            if self.document is not None:
+            if self.documents and not self._bounds.many:
                 raise _refused(place, "---", "only one document is allowed")
             if event.version or event.tags:
                 raise _refused(place, "%", "directives are not allowed")
@@ -132,8 +148,8 @@ class _Reader:
 
     def _counted(self, place: Place) -> None:
         self._count += 1
-        if self._count > MAX_NODES:
-            raise _refused(place, "", f"has more than {MAX_NODES} values")
+        if self._count > self._bounds.max_nodes:
+            raise _refused(place, "", f"has more than {self._bounds.max_nodes} values")
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place) -> str | int | bool | None:
         self._counted(place)
@@ -148,7 +164,7 @@ class _Reader:
 
     def _put(self, value: str | int | bool | list[Node] | dict[str, Node] | None, place: Place) -> None:
         if not self._stack:
-            self.document = Node(value, place)
+            self.documents.append(Node(value, place))
             return
         parent = self._stack[-1]
         if isinstance(parent.items, list):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exchange_kernel.plugins import HarnessSpec, VenueSpec, hookimpl
+from exchange_kernel.plugins import CommandSpec, HarnessSpec, VenueSpec, hookimpl
 
 
 @hookimpl
@@ -23,3 +23,11 @@ def exk_venues() -> list[VenueSpec]:
 def exk_conformance() -> list[HarnessSpec]:
     """Its harness: the spot account of a simulated Binance, behind the fault proxy."""
     return [HarnessSpec("binance", "exchange_kernel_binance.conformance:SpotHarness")]
+
+
+@hookimpl
+def exk_commands() -> list[CommandSpec]:
+    """``exk binance sim``."""
+    return [
+        CommandSpec("binance", "A simulated Binance to test on", "exchange_kernel_binance.simulator.command:command")
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exchange_kernel.plugins import HarnessSpec, VenueSpec, hookimpl
+from exchange_kernel.plugins import CommandSpec, HarnessSpec, VenueSpec, hookimpl
 
 
 @hookimpl
@@ -23,3 +23,13 @@ def exk_venues() -> list[VenueSpec]:
 def exk_conformance() -> list[HarnessSpec]:
     """Its harness: a chain of its own with all of Uniswap on it."""
     return [HarnessSpec("uniswap", "exchange_kernel_uniswap.conformance:UniswapHarness")]
+
+
+@hookimpl
+def exk_commands() -> list[CommandSpec]:
+    """``exk uniswap chain``."""
+    return [
+        CommandSpec(
+            "uniswap", "A chain with all of Uniswap to test on", "exchange_kernel_uniswap.testing.command:command"
+        )
+    ]

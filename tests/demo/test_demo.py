@@ -1,4 +1,4 @@
-"""`exk demo` from end to end, and its judge: silent where nothing is wrong, loud at every defect made on purpose."""
+"""`exk demo --paper` from end to end, and its judge: silent where nothing is wrong, loud at every planted defect."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def demo(folder: Path, *options: str, **environment: str) -> Ran:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """One whole demo, which keeps what it makes."""
-    return demo(tmp_path_factory.mktemp("demo"), "--keep", "kept")
+    return demo(tmp_path_factory.mktemp("demo"), "--paper", "--keep", "kept")
 
 
 def test_the_demo_agrees_with_the_venue_s_ledger(ran: Ran) -> None:
@@ -88,7 +88,7 @@ def test_the_demo_leaves_nothing_behind(ran: Ran, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     (broken / "exchange_kernel_paper").mkdir(parents=True)
     (broken / "exchange_kernel_paper" / "__init__.py").write_text("raise SystemExit('no venue today')")
-    failed = demo(tmp_path, PYTHONPATH=str(broken))
+    failed = demo(tmp_path, "--paper", PYTHONPATH=str(broken))
     assert failed.code == 1
     assert "exk: the paper venue did not start: no venue today" in failed.said
     assert [path for path in failed.left() if broken not in path.parents] == []
@@ -102,7 +102,9 @@ def test_what_is_kept_can_be_looked_at(ran: Ran) -> None:
 
     assert done.returncode == 0, done.stderr
     assert re.search(r"\nto-be-cancelled +paper_main +BTC/USD +SELL +CANCELED", done.stdout)
-    again = subprocess.run([*command[:3], "demo", "--keep", "kept"], cwd=here, capture_output=True, text=True)
+    again = subprocess.run(
+        [*command[:3], "demo", "--paper", "--keep", "kept"], cwd=here, capture_output=True, text=True
+    )
     assert (again.returncode, again.stderr) == (2, "exk: kept is not empty\n")
 
 

@@ -185,6 +185,11 @@ class Limits(Value, frozen=True):
     symbols: frozenset[str] | None = None
 
     @property
+    def bounded(self) -> bool:
+        """Do these limits speak of notionals?"""
+        return self.max_order_notional is not None or self.max_open_notional is not None
+
+    @property
     def complete(self) -> bool:
         """True when a live account may start with these limits: size, open notional and rate are all set."""
         return None not in (self.max_order_notional, self.max_open_notional, self.order_count)

@@ -23,3 +23,26 @@ def test_what_stays_for_good_is_not_looked_through() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["binance", "True", "True", "True"]
+
+
+RACE = """
+import threading
+from exchange_kernel_ccxt.requests import load
+found = []
+ready = threading.Barrier(8)
+def one():
+    ready.wait()
+    found.append(load("binance").__name__)
+threads = [threading.Thread(target=one) for _ in range(8)]
+for each in threads: each.start()
+for each in threads: each.join()
+print(len(found), set(found))
+"""
+
+
+def test_accounts_that_begin_at_once_all_get_it_whole() -> None:
+    """Eight threads ask while it is not imported yet: each gets the whole of it, none a part."""
+    done = subprocess.run([sys.executable, "-c", RACE], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["8", "{'binance'}"]
+    assert done.stderr == ""

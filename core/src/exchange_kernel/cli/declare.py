@@ -27,7 +27,7 @@ from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.reconcile.wanted import guarded_spec
 from exchange_kernel.schema import StandardOrder, SymbolMetadata
 from exchange_kernel.state.ops import BindAccount, CreateIntents, ModifyIntent, NewIntent
-from exchange_kernel.venue import Context, Opened, Preview, Prices, PriceTick, VenueAdapter
+from exchange_kernel.venue import Context, Opened, Preview, PriceReads, Prices, PriceTick, VenueAdapter
 
 PRICE_S = 2.0
 
@@ -65,9 +65,8 @@ class Counter:
         written, order = order, validate(order, symbol, self._clock.now_ms())
         spec = to_spec(order, symbol)
         limits = self._account.limits
-        bounded = limits.max_order_notional is not None or limits.max_open_notional is not None
         tick = None
-        if order.limit_price is None and (bounded or order.max_slippage is not None):
+        if order.limit_price is None and (limits.bounded or order.max_slippage is not None):
             tick = await self._price(order.symbol_id)
         if order.limit_price is None and order.max_slippage is not None:
             spec = guarded_spec(spec, order, tick, symbol)
@@ -113,6 +112,8 @@ class Counter:
         )
 
     async def _price(self, symbol: str) -> PriceTick | None:
+        if isinstance(self._adapter, PriceReads) and not isinstance(self._adapter, Prices):
+            return await self._adapter.price(symbol)
         if not isinstance(self._adapter, Prices):
             return None
         try:

@@ -92,6 +92,7 @@ class Lifecycle(Account):
             ids=self._ids,
             queue=MemoryQueue(self._clock),
             settings=self._settings,
+            bounded=self._limits.bounded,
             markets=markets,
         )
         self._session = session
@@ -154,6 +155,7 @@ class Lifecycle(Account):
                 ids=session.ids,
                 queue=MemoryQueue(self._clock),
                 settings=session.settings,
+                bounded=session.bounded,
                 markets=session.markets,
                 prices=session.prices,
             )

@@ -206,6 +206,8 @@ def notional(spec: Spec, amount: Decimal, price: Decimal | None) -> Decimal | No
     if spec.amount_in is AmountType.QUOTE:
         return amount
     bound = spec.limit or spec.guard or price
+    if spec.limit is None and spec.guard is None and spec.trigger is not None and spec.trigger.price is not None:
+        bound = max(bound or ZERO, spec.trigger.price)  # nearer to what it will cost than the price of today
     return None if bound is None else EXACT.multiply(amount, bound)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from exchange_kernel.errors import InvalidOrder, NoEffect
 from exchange_kernel.events import OrderRecorded, OrderSubmitted
 from exchange_kernel.models import ZERO, Condition, IntentStatus
 from exchange_kernel.reconcile.apply import finish, notional
 from exchange_kernel.reconcile.decisions import AmendOrder, BurnNumber, CancelOrder, ReplaceOrder, SettleOrder, Submit
 from exchange_kernel.reconcile.draft import Draft
+from exchange_kernel.reconcile.pricing import await_price
 from exchange_kernel.reconcile.sending import Sender
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.steps import WAITS, command_of, spec_of_step
@@ -30,6 +33,12 @@ class Changes:
         intent = record.intent
         if is_step(intent.intent_id):
             return await self._step(draft, decision, consumed)
+        try:
+            await await_price(session, intent.order)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a read that failed, in whatever way, is no verdict on the order
+            return await self._sender.not_prepared(draft, consumed, error, creating=True)
         try:
             preview = session.adapter.check(spec_of(session, record, decision.amount))
         except (InvalidOrder, NoEffect) as error:

@@ -248,10 +248,13 @@ class Runner:
         session = self.session
         adapter = session.adapter
         assert isinstance(adapter, Prices)
-        async for tick in adapter.prices(frozenset(session.markets)):
-            session.prices[tick.symbol] = tick
-            wake(session, tick.symbol)
-            await self._health("prices", True)
+        try:
+            async for tick in adapter.prices(frozenset(session.markets)):
+                session.prices[tick.symbol] = tick
+                wake(session, tick.symbol)
+                await self._health("prices", True)
+        finally:
+            session.prices.clear()  # what was true when it broke bounds no order that is sent later
         raise Unavailable("the venue's price stream ended")
 
     async def _quotes(self) -> None:

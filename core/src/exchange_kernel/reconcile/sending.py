@@ -107,7 +107,7 @@ class Sender:
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever an adapter raises, nothing was sent: say so and try later
-                return await self._not_prepared(draft, consumed, error, creating)
+                return await self.not_prepared(draft, consumed, error, creating)
             if not isinstance(prepared, Ticket):
                 return await self._postponed(draft, consumed, command, prepared, needs, in_use, asked_at)
             begun = instead_of is None and self._prerequisites.under_way(needs) != under_way
@@ -139,8 +139,8 @@ class Sender:
         watch.asked = 0
         return await self._send(Draft(record, now), row, fresh=True)
 
-    async def _not_prepared(self, draft: Draft, consumed: int, error: Exception, creating: bool) -> Draft:
-        """``prepare`` failed: nothing was sent, nothing is reserved."""
+    async def not_prepared(self, draft: Draft, consumed: int, error: Exception, creating: bool) -> Draft:
+        """``prepare``, or what it needs to know, failed: nothing was sent, nothing is reserved."""
         session = self.session
         intent_id = draft.record.intent.intent_id
         if not isinstance(error, (ExchangeKernelError, TimeoutError)):

@@ -97,7 +97,7 @@ class Known:
 
 @dataclass(slots=True)
 class Session:
-    """One owner of one account."""
+    """One owner of one account. ``bounded``: its limits speak of notionals."""
 
     account: str
     adapter: VenueAdapter
@@ -109,8 +109,10 @@ class Session:
     ids: Ids
     queue: WorkQueue
     settings: Settings
+    bounded: bool = False
     markets: dict[str, SymbolMetadata] = field(default_factory=dict)
     prices: dict[str, PriceTick] = field(default_factory=dict)
+    priced_at: dict[str, float] = field(default_factory=dict)
     epoch: int = 0
     lease_until: float = 0.0
     halted: str = ""

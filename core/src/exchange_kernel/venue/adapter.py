@@ -134,6 +134,16 @@ class Prices(Protocol):
 
 
 @runtime_checkable
+class PriceReads(Protocol):
+    """Optional: the prices of one symbol, on request. For a venue that has no :class:`Prices`: what bounds the slippage
+    and the notional of a market order is asked for when it is needed, at most once a second."""
+
+    async def price(self, symbol: str) -> PriceTick:
+        """As of now. Raises UnknownSymbol, Unavailable, RateLimited."""
+        ...
+
+
+@runtime_checkable
 class Quotes(Protocol):
     """Optional: what an order would execute at now."""
 

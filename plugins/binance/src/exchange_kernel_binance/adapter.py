@@ -21,6 +21,7 @@ from exchange_kernel.venue import (
     Prep,
     Prepared,
     Preview,
+    PriceTick,
     Ref,
     Snapshot,
     Spec,
@@ -74,7 +75,7 @@ class _Open:
 
 
 class BinanceAdapter:
-    """Implements VenueAdapter; on futures DeadMan, too."""
+    """Implements VenueAdapter and PriceReads; on futures DeadMan, too."""
 
     arm: Callable[[Ms | None, frozenset[str]], Awaitable[Ms | None]]
 
@@ -162,6 +163,9 @@ class BinanceAdapter:
         opened = self._reads()
         snapshot = await _whole(opened.dialect.account())
         return revised(snapshot, notices=(*(snapshot.notices or ()), *opened.notices))
+
+    async def price(self, symbol: str) -> PriceTick:
+        return await _whole(self._reads().dialect.price(symbol))
 
     async def _arm(self, until: Ms | None, symbols: frozenset[str]) -> Ms | None:
         dialect = self._reads().dialect

@@ -14,6 +14,7 @@ from exchange_kernel.venue import (
     Prep,
     Prepared,
     Preview,
+    PriceTick,
     Ref,
     Snapshot,
     Spec,
@@ -60,6 +61,10 @@ class Dialect(Protocol):
 
     async def account(self) -> AccountSnapshot:
         """Balances and positions."""
+        ...
+
+    async def price(self, symbol: str) -> PriceTick:
+        """The best bid and ask. Raises UnknownSymbol, Unavailable, RateLimited."""
         ...
 
     def told(self, event: Mapping[str, Any]) -> Sequence[VenueEvent]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+import threading
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -75,6 +76,9 @@ class Signer:
         return request
 
 
+_LOADING = threading.Lock()
+
+
 def load(name: str) -> Any:
     """ccxt's class of this exchange. Takes a while the first time: call it in a thread, or early.
 
@@ -83,18 +87,20 @@ def load(name: str) -> Any:
     is not known apart: cycles of it that become garbage later are not found any more. What is garbage already is
     collected first; a program to which the rest matters calls :func:`gc.unfreeze` afterwards.
     """
-    if "ccxt" not in sys.modules:
-        collects = gc.isenabled()
-        gc.collect()
-        gc.disable()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                importlib.import_module("ccxt")
-        finally:
-            gc.freeze()
-            if collects:
-                gc.enable()
+    # Several accounts begin at once: while one imports it, ccxt is in sys.modules already, and not whole.
+    with _LOADING:
+        if "ccxt" not in sys.modules:
+            collects = gc.isenabled()
+            gc.collect()
+            gc.disable()
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    importlib.import_module("ccxt")
+            finally:
+                gc.freeze()
+                if collects:
+                    gc.enable()
     return getattr(sys.modules["ccxt"], name)
 
 

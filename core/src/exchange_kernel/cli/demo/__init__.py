@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -14,16 +15,23 @@ from exchange_kernel.cli.exits import Failed
 
 @click.command("demo")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep all that it makes in this folder.")
-@click.option("--seed", type=click.IntRange(0), default=1, help="Of the venue's faults.", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, help="Of what is random at the venues.", show_default=True)
+@click.option("--paper", is_flag=True, help="One account on a paper exchange: needs no other plugin and no download.")
 @run
-async def command(keep: Path | None, seed: int) -> None:
-    """See it work, in half a minute: a paper exchange and a kernel, each a process of its own; a handful of orders of
-    different kinds; lost, late and doubled messages; the kernel killed with orders in flight, and started again. Then
-    the exchange's own ledger is compared with what the kernel believes, order by order.
+async def command(keep: Path | None, seed: int, paper: bool) -> None:
+    """See it work, in a minute: Binance spot, Binance futures and Uniswap side by side, simulated Binance and a real
+    Ethereum node with all of Uniswap on it, on this machine. Orders from files, lost, late and doubled messages, the
+    kernel killed with orders in flight, and started again. Then Binance's own ledger and the chain's own blocks are
+    compared with what the kernel believes, order by order.
 
-    Exits 1 if anything differs. Leaves nothing behind.
+    The first time an Ethereum node and Uniswap's contracts are downloaded. Exits 1 if anything differs. Leaves nothing
+    behind.
     """
-    from exchange_kernel.cli.demo.play import Demo
+    if paper:
+        from exchange_kernel.cli.demo.play import Demo as Play
+    else:
+        _need("exchange_kernel_binance", "exchange_kernel_uniswap")
+        from exchange_kernel.cli.demo.mixed.play import MixedDemo as Play  # type: ignore[assignment]
 
     with contextlib.ExitStack() as stack:
         if keep is None:
@@ -31,11 +39,21 @@ async def command(keep: Path | None, seed: int) -> None:
             folder = Path(stack.enter_context(made))
         else:
             folder = _empty(keep)
-        agrees = await Demo(folder, seed).play()
+        agrees = await Play(folder, seed).play()
     if keep is not None:
         click.echo(f"kept in {keep}: look around with `exk get orders -c {keep / 'exk.yaml'}`")
     if not agrees:
         raise click.exceptions.Exit(1)
+
+
+def _need(*packages: str) -> None:
+    missing = [name.replace("_", "-") for name in packages if find_spec(name) is None]
+    if missing:
+        raise Failed(
+            f"{' and '.join(missing)} not installed: pip install 'exchange-kernel[testing]' {' '.join(missing)}, "
+            "or see `exk demo --paper`",
+            2,
+        )
 
 
 def _empty(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from exchange_kernel.venue import (
     OrderReport,
     Place,
     Prep,
+    PriceReads,
     Prices,
     Slot,
     Snapshot,
@@ -98,6 +99,8 @@ async def expect_refusals(bench: Bench, adapter: VenueAdapter, ticket: Ticket, w
         calls.append(("history()", lambda: adapter.history(None)))
     if isinstance(adapter, Prices):
         calls.append(("prices()", lambda: _first(adapter.prices(frozenset({spec.symbol})))))
+    if isinstance(adapter, PriceReads):
+        calls.append(("price()", lambda: adapter.price(spec.symbol)))
     for name, call in calls:
         try:
             async with asyncio.timeout(5):

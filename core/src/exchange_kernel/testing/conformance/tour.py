@@ -11,7 +11,7 @@ from exchange_kernel.errors import ExchangeKernelError
 from exchange_kernel.testing.conformance.bench import Bench, Inapplicable, Placed
 from exchange_kernel.testing.conformance.harness import Fault
 from exchange_kernel.value import revised
-from exchange_kernel.venue import Cancel, DeadMan, History, Prices, Quotes, Ref
+from exchange_kernel.venue import Cancel, DeadMan, History, PriceReads, Prices, Quotes, Ref
 
 __all__ = ["reads", "tour"]
 
@@ -110,6 +110,8 @@ async def _optional(bench: Bench) -> None:
         await asyncio.wait([first])
         if hasattr(ticks, "aclose"):
             await ticks.aclose()
+    if isinstance(adapter, PriceReads):
+        await _tried(bench, lambda: adapter.price(bench.harness.symbol))
     if isinstance(adapter, Quotes):
         await _tried(bench, lambda: adapter.quote(bench.harness.resting()))
     if isinstance(adapter, DeadMan):

@@ -278,6 +278,10 @@ class Simulator:
                 {"account": order.account, **futures_reports.queried(order, futures.contracts[order.symbol])}
                 for order in futures.orders.values()
             ],
+            "futures-algos": lambda: [
+                {"account": each.account, **futures_reports.algo(each, futures.contracts[each.request.symbol])}
+                for each in futures.algos.values()
+            ],
             "futures-fills": lambda: [
                 {"account": trade.account, **futures_reports.traded(trade, futures.contracts[trade.symbol])}
                 for trade in futures.trades

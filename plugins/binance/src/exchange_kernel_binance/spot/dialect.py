@@ -24,6 +24,7 @@ from exchange_kernel.venue import (
     Prep,
     Prepared,
     Preview,
+    PriceTick,
     Ref,
     Snapshot,
     Spec,
@@ -35,6 +36,7 @@ from exchange_kernel.venue import (
 from exchange_kernel_binance.lookups import Lookups, Sources
 from exchange_kernel_binance.markets import cut, in_slices
 from exchange_kernel_binance.names import client_id
+from exchange_kernel_binance.prices import touch
 from exchange_kernel_binance.session import CLOSED, Session, decoder
 from exchange_kernel_binance.spot import checks, lists, orders, reports
 from exchange_kernel_binance.spot.markets import SpotMarket, market_in
@@ -199,6 +201,9 @@ class SpotDialect:
         at = await self._session.mark()
         view = await self._session.read(_ACCOUNT, (("omitZeroBalances", "true"),), _read_account)
         return AccountSnapshot(at, True, reports.balances(view.balances))
+
+    async def price(self, symbol: str) -> PriceTick:
+        return await touch(self._session, "public", self._market(symbol).name, symbol)
 
     # events -----------------------------------------------------------------------------------------------------
 

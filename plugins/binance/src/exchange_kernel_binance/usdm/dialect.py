@@ -27,6 +27,7 @@ from exchange_kernel.venue import (
     Prep,
     Prepared,
     Preview,
+    PriceTick,
     Ref,
     Snapshot,
     Spec,
@@ -38,6 +39,7 @@ from exchange_kernel.venue import (
 from exchange_kernel_binance.lookups import Lookups, Sources
 from exchange_kernel_binance.markets import cut, in_slices
 from exchange_kernel_binance.names import client_id
+from exchange_kernel_binance.prices import touch
 from exchange_kernel_binance.session import CLOSED, Session, decoder
 from exchange_kernel_binance.usdm import checks, conditional, orders, reports
 from exchange_kernel_binance.usdm.markets import Contract, contract_in, venue_name
@@ -215,6 +217,9 @@ class UsdmDialect:
             if int(said.countdownTime) != left:
                 return None
         return until
+
+    async def price(self, symbol: str) -> PriceTick:
+        return await touch(self._session, "fapiPublic", self._contract(symbol).name, symbol)
 
     # events -----------------------------------------------------------------------------------------------------
 

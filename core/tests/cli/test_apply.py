@@ -133,6 +133,7 @@ def test_dry_runs_and_diff_write_nothing(idle: Shell) -> None:
     row = idle.json("apply", "-f", folder, "--dry-run=server")[0]
     assert (row["action"], row["would_send"]) == ("created", "BUY 0.5 BTC/USD at 100")
     assert row["costs_at_most"]["USD"].startswith("50.")
+    assert row["plan"]
     assert intents(idle) == {}
     done = idle.run("diff", "-f", folder)
     assert (done.exit_code, done.stdout.splitlines()[0]) == (7, "+ one a")

@@ -9,7 +9,7 @@ import pytest
 from exchange_kernel.errors import UnknownSymbol
 from exchange_kernel.models import IntentStatus
 from exchange_kernel.schema import Side, StandardOrder
-from exchange_kernel.venue import PriceReads, Prices
+from exchange_kernel.venue import Place, Prep, PriceReads, Prices, Slot, Ticket
 from exchange_kernel_binance.adapter import BinanceAdapter
 from plugins.binance.tests.test_scenarios import MARKETS, Market
 from plugins.binance.tests.trading import ENDED, Trading, on
@@ -54,6 +54,31 @@ def test_prices_are_the_two_sides_of_the_book(market: Market) -> None:
             assert tick.bid is None or tick.bid < tick.ask
             with pytest.raises(UnknownSymbol, match="NO/SUCH"):
                 await adapter.price("NO/SUCH")
+        finally:
+            await adapter.close()
+
+    on(market, scene)
+
+
+@MARKETS
+def test_a_dry_ticket_says_the_request_and_is_signed_by_nobody(market: Market) -> None:
+    """What `exk apply --dry-run=server` shows: every field of the request, without time, key or signature."""
+
+    async def scene(trading: Trading) -> None:
+        adapter = trading.harness.adapter()
+        context = trading.harness.context()
+        await adapter.open(context)
+        try:
+            await adapter.markets()
+            spec = adapter.check(trading.harness.resting()).spec
+            prep = Prep(context.clock(), 2**62, lambda scope: Slot(scope, 0), dry=True)
+            ticket = await adapter.prepare(Place(b"\1" * 16, spec), prep)
+            assert isinstance(ticket, Ticket)
+            assert ticket.body == b""
+            assert ticket.note.startswith("POST ")
+            assert f"price={spec.limit:f}" in ticket.note
+            assert "side=BUY" in ticket.note
+            assert not any(word in ticket.note for word in ("signature", "timestamp", *context.secrets.values()))
         finally:
             await adapter.close()
 

@@ -13,7 +13,7 @@ from exchange_kernel.cli.exits import Failed
 from exchange_kernel.cli.output import as_json, clean, show
 
 COLUMNS = ("action", "account", "name", "symbol", "side", "amount", "price", "changes")
-PREVIEW = ("action", "account", "name", "would_send", "costs_at_most", "uses", "warnings")
+PREVIEW = ("action", "account", "name", "would_send", "costs_at_most", "warnings")
 FILES = click.option(
     "-f", "--file", "files", multiple=True, required=True, metavar="FILE", help="A file, a folder, or - for stdin."
 )
@@ -77,6 +77,9 @@ async def command(
         raise refused(error, form) from None
     show(rows, PREVIEW if dry == "server" else COLUMNS, form, "no orders", name="name", kind="order")
     if form in ("table", "wide"):
+        for row in rows:
+            if row.get("plan"):
+                click.echo(f"{clean(row['name'])}: {clean(row['plan'])}")
         tell(counted(rows))
     tell(remark)
 

@@ -14,11 +14,20 @@ from exchange_kernel.cli.desk import Desk, default_actor
 from exchange_kernel.cli.output import money
 from exchange_kernel.clock import Clock, Ids, SystemIds
 from exchange_kernel.config import AccountConfig, Config
-from exchange_kernel.errors import AdmissionDenied, ConfigError, InvalidOrder, UnknownIntent, UnknownSymbol
+from exchange_kernel.errors import (
+    AdmissionDenied,
+    ConfigError,
+    InvalidOrder,
+    NoEffect,
+    Unavailable,
+    UnknownIntent,
+    UnknownSymbol,
+)
 from exchange_kernel.models import OrderIntent
 from exchange_kernel.orders.admission import Admission, AdmissionRequest
 from exchange_kernel.orders.names import check_id, check_labels, new_id
 from exchange_kernel.orders.validate import emulated_features, suggest, to_spec, validate
+from exchange_kernel.orders.watch import needs_watching
 from exchange_kernel.plugins import Policy, load
 from exchange_kernel.plugins.background import Imports
 from exchange_kernel.plugins.parts import find_checks, make_admission
@@ -27,7 +36,20 @@ from exchange_kernel.reconcile.session import Settings
 from exchange_kernel.reconcile.wanted import guarded_spec
 from exchange_kernel.schema import StandardOrder, SymbolMetadata
 from exchange_kernel.state.ops import BindAccount, CreateIntents, ModifyIntent, NewIntent
-from exchange_kernel.venue import Context, Opened, Preview, PriceReads, Prices, PriceTick, VenueAdapter
+from exchange_kernel.venue import (
+    Context,
+    NeedsFirst,
+    Opened,
+    Place,
+    Prep,
+    Preview,
+    PriceReads,
+    Prices,
+    PriceTick,
+    Slot,
+    Ticket,
+    VenueAdapter,
+)
 
 PRICE_S = 2.0
 
@@ -82,12 +104,31 @@ class Counter:
         price = "market" if spec.limit is None else money(spec.limit)
         said: dict[str, Any] = {
             "would_send": f"{spec.side} {money(spec.amount)} {spec.symbol} at {price}",
+            "plan": "",
             "costs_at_most": {each.asset: money(each.amount) for each in preview.outlay},
             "uses": {name: str(support.level) for name, support in preview.uses.items()},
             "emulated": list(emulated_features(checked.order, self.markets[checked.order.symbol_id])),
             "warnings": list(preview.warnings),
         }
+        if needs_watching(checked.order, self.markets[checked.order.symbol_id].capabilities):
+            said["plan"] = "it waits in the kernel until its price is met"
+            return said
+        prep = Prep(self._clock.now_ms(), 2**62, self._slot, dry=True)
+        try:
+            made = await self._adapter.prepare(Place(b"\0" * 16, spec), prep)
+        except (NoEffect, InvalidOrder, Unavailable) as error:
+            said["plan"] = f"not now: {error}"
+            return said
+        if isinstance(made, Ticket):
+            said["plan"] = made.note
+            said["costs_at_most"] = {each.asset: money(each.amount) for each in made.outlay} or said["costs_at_most"]
+        else:
+            said["plan"] = f"first: {made.why}" if isinstance(made, NeedsFirst) else f"waits: {made.why}"
         return said
+
+    def _slot(self, scope: str) -> Slot:
+        """The number that would be the next; nobody takes it."""
+        return Slot(scope, next((each.floor for each in self.opened.scopes if each.name == scope), 0))
 
     def admit(
         self, checked: Checked, intent_id: str, labels: Mapping[str, str], was: StandardOrder | None = None

@@ -213,6 +213,8 @@ class Session:
         if not prep.dry:
             request = self._signer.sign(Plan(*what, stamped))
             body = f"{' '.join(what)}\n{request.query}".encode()
+        else:
+            note = f"{' '.join(what)}: {'&'.join(f'{name}={value}' for name, value in fields)}"
         end = TimeEnd(prep.now + self.time.offset + window, "venue", self.config.slack_ms)
         send_before = min(prep.now + window * 3 // 4, prep.give_up)
         return Ticket(key, body, CODEC, self.identity, Fence(repeatable, (end,)), ids, send_before, outlay, note)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from exchange_kernel.errors import InsufficientFunds, NotSent, OrderRefused, Unavailable, UnknownTarget, Unsupported
+from exchange_kernel.schema.numbers import canonical
 from exchange_kernel.value import revised
 from exchange_kernel.venue import (
     FOREVER,
@@ -142,7 +143,7 @@ class Tickets:
         before = min(prep.give_up, FOREVER if call.until is None else self._local(call.until))
         ends = (SlotEnd(slot),) if call.until is None else (SlotEnd(slot), TimeEnd(call.until, "ledger"))
         terms = call.terms if op == "order" else None
-        return await self._seal(op, key, order, unsigned, terms, prep, ends, before, call.outlay, call.typed)
+        return await self._seal(op, key, order, unsigned, terms, prep, ends, before, call.outlay, call.typed, call.note)
 
     def _local(self, until: Ms) -> Ms:
         """A moment of the ledger's clock by the local one, where they differ by more than blocks do."""
@@ -260,6 +261,7 @@ class Tickets:
         send_before: Ms,
         outlay: tuple[Money, ...] = (),
         typed: Typed | None = None,
+        note: str = "",
     ) -> Ticket:
         if typed is not None:
             self._guard.check_typed(typed.message)
@@ -291,7 +293,7 @@ class Tickets:
             ids,
             min(FOREVER, send_before),
             _summed((*outlay, native)),
-            f"{op}, number {unsigned.nonce}",
+            _planned(op, unsigned, note) if prep.dry else f"{op}, number {unsigned.nonce}",
         )
 
     async def _completed(self, unsigned: Unsigned, typed: Typed) -> Unsigned:
@@ -314,6 +316,16 @@ class Tickets:
             return now
         old = read_body(base, self._ledger.address, self._ledger.chain.id).tx.unsigned
         return replace(Fees(old.max_fee, old.tip), now, self._limits)
+
+
+def _planned(op: Op, unsigned: Unsigned, note: str) -> str:
+    """A transaction that nobody has signed, for people."""
+    ether = canonical(to_amount(unsigned.value, ETHER_DECIMALS))
+    gwei = canonical(to_amount(unsigned.max_fee, 9))
+    calldata = f"{len(unsigned.data)} bytes of calldata"
+    what = f"{op}: transaction {unsigned.nonce} to {unsigned.to}, {calldata}, value {ether}"
+    fee = f"at most {unsigned.gas} gas at {gwei} gwei"
+    return "; ".join(each for each in (what, note, fee) if each)
 
 
 def _succeeded(at: Mined | None) -> bool:

@@ -81,6 +81,7 @@ class Call(Value, frozen=True):
     ``value`` in wei. ``gas``: the limit without the tag; None: asked of a node, and a fifth more. ``until``: the
     calldata's own deadline, ledger ms UTC; None: it has none. ``outlay``: the most it may cost besides gas. ``typed``:
     what else is signed, once the policy allows it; such a call names its gas, for no node can estimate it before.
+    ``note``: what it does, for people who ask what would be sent (a route, what was quoted).
     """
 
     to: str
@@ -91,6 +92,7 @@ class Call(Value, frozen=True):
     until: Ms | None = None
     outlay: tuple[Money, ...] = ()
     typed: Typed | None = None
+    note: str = ""
 
 
 class Trade(Value, frozen=True):

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from exchange_kernel.schema import Side, TimeInForce
+from exchange_kernel.schema.numbers import canonical
 from exchange_kernel.value import Value
 from exchange_kernel.venue import Spec
 from exchange_kernel_evm.venue import ChainReads
-from exchange_kernel_uniswap.board import Interest, View, usable
+from exchange_kernel_uniswap.board import Interest, Offers, View, usable
 from exchange_kernel_uniswap.config import Market
 from exchange_kernel_uniswap.deployment import Deployment
 from exchange_kernel_uniswap.orders import takes_price_limit
@@ -18,6 +19,7 @@ from exchange_kernel_uniswap.routes import Route
 from exchange_kernel_uniswap.sizing import Search
 from exchange_kernel_uniswap.spots import rate_along
 from exchange_kernel_uniswap.swaps import Swap, swap_of
+from exchange_kernel_uniswap.tokens import Token
 
 __all__ = ["Choice", "average", "choose", "interest_of", "sized"]
 
@@ -39,6 +41,27 @@ class Choice(Value, frozen=True):
     def gas_limit(self) -> int:
         """Half as much again as routers and pools should use, and a few slots that are touched first."""
         return (self.route.gas + self.pools_gas) * 3 // 2 + 40_000
+
+
+def planned(choice: Choice, offers: Offers | None) -> str:
+    """A choice for people: the way, the amounts, and what was quoted."""
+    swap = choice.swap
+    sold, bought = swap.token_in, swap.token_out
+    exact, other = (sold, bought) if swap.exact_in else (bought, sold)
+    verb, at = ("sell", "at least") if swap.exact_in else ("buy", "at most")
+    amounts = f"{verb} exactly {_money(exact, swap.amount)} for {at} {_money(other, swap.bound)}"
+    symbols = {sold.address: sold.symbol, bought.address: bought.symbol}
+    hops = [symbols.get(choice.route.path[0], sold.symbol)]
+    for pool, token in zip(choice.route.pools, choice.route.path[1:], strict=True):
+        hops += [f"({pool.fee / 10_000:g} %)", symbols.get(token, token)]
+    quotes = () if offers is None else (*offers.whole, *offers.parts)
+    quote = next((each for each in quotes if each.route == choice.route), None)
+    seen = "" if quote is None else f", quoted {_money(other, quote.other)}"
+    return f"{amounts}{' (or a part)' if choice.partial else ''} along {choice.route.version} {' '.join(hops)}{seen}"
+
+
+def _money(token: Token, units: int) -> str:
+    return f"{canonical(token.amount(units))} {token.symbol}"
 
 
 def interest_of(spec: Spec, market: Market) -> Interest:

@@ -39,7 +39,7 @@ from exchange_kernel_evm.venue import Held as HeldByOrders
 from exchange_kernel_uniswap.board import Board, Interest, View, usable
 from exchange_kernel_uniswap.calldata import sent_by, wanting
 from exchange_kernel_uniswap.chain_facts import fact_reads, refuse_other_facts
-from exchange_kernel_uniswap.choosing import Choice, average, choose, interest_of, sized
+from exchange_kernel_uniswap.choosing import Choice, average, choose, interest_of, planned, sized
 from exchange_kernel_uniswap.config import Market
 from exchange_kernel_uniswap.deadlines import deadline
 from exchange_kernel_uniswap.drafts import Allowance, Draft
@@ -204,7 +204,8 @@ class UniswapVenue:
         terms = terms_of(spec, market, choice.route.pools)
         cut = choice.swap.amount != interest.swap.amount
         data = draft.data + wanting(interest.swap.amount) if cut else draft.data
-        return Call(draft.to, data, terms, draft.value, gas, ends * 1000, outlay, typed)
+        note = planned(choice, view.offers.get(interest))
+        return Call(draft.to, data, terms, draft.value, gas, ends * 1000, outlay, typed, note)
 
     def _draft(self, choice: Choice, market: Market, ends: int, permit: Permit | None = None) -> Draft:
         at, address = self._setup.at, self._address

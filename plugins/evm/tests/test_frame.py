@@ -196,7 +196,7 @@ def test_a_number_used_by_another_wallet_is_proved_so(node: Node) -> None:
         assert isinstance(answer, Absent)
         assert answer.at.spent == {ticket.slot}
         ledger = desk.adapter._ledger  # type: ignore[attr-defined]
-        user = await ledger.user_of(0, node.head() - CONFIRMATIONS)
+        user = await ledger.user_of(0, node.head() - CONFIRMATIONS, 0)
         assert user is not None
         assert user["hash"] == foreign
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -31,6 +32,7 @@ from plugins.evm.tests.table import ENDED
 from plugins.uniswap.tests.desk import ACCOUNT, Desk, record_of
 from plugins.uniswap.tests.ground import EVERYTHING, Node, Trader, configuration
 from plugins.uniswap.tests.table import ERC20, make
+from plugins.uniswap.tests.table import allow as swaps
 
 __all__ = ["make"]
 
@@ -54,9 +56,11 @@ async def session(node: Node, trader: Trader, *versions: str, **config: Any) -> 
         await adapter.close()
 
 
-async def ticket(adapter: UniswapAdapter, number: int, key: bytes = KEY, amount: str = "0.3") -> Ticket:
+async def ticket(
+    adapter: UniswapAdapter, number: int, key: bytes = KEY, amount: str = "0.3", limit: int = 1500
+) -> Ticket:
     """To sell some WETH, under a number of the account."""
-    spec = Spec("WETH/USDC", Side.SELL, Decimal(amount), limit=Decimal(1500), tif=TimeInForce.FOK)
+    spec = Spec("WETH/USDC", Side.SELL, Decimal(amount), limit=Decimal(limit), tif=TimeInForce.FOK)
     now = CLOCK.now_ms()
     prep = Prep(now, now + 60_000, lambda scope: Slot(scope, number))
     made = await adapter.prepare(Place(key, adapter.check(spec).spec), prep)
@@ -191,6 +195,57 @@ def test_a_copy_of_the_store_that_used_the_orders_number_has_executed_it(
                 assert len((await table.record("a")).attempts) == 1
                 assert table.swaps() == 1
                 assert table.evidence.used == 1
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("dedupe", ["number", "onchain"])
+def test_a_copys_swap_is_found_by_nodes_that_have_pruned_old_states(node: Node, trader: Trader, dedupe: str) -> None:
+    """They no longer say how many transactions the account had at an older block: the blocks since the order was made
+    are read instead. What is there is the order: it is never told as absent, which would have it sent a second time."""
+    allow(trader)
+    swaps(trader)
+    asked: set[int] = set()
+
+    def of_the_past(body: bytes) -> bool:
+        calls = json.loads(body)
+        calls = calls if isinstance(calls, list) else [calls]
+        counts = [call for call in calls if call["method"] == "eth_getTransactionCount"]
+        # The state at the final block is kept, and asked for together with the newest.
+        past = [call for call in counts if len(counts) == 1 and call["params"][1].startswith("0x")]
+        asked.update(call["id"] for call in past)
+        return bool(past)
+
+    def missing(body: bytes) -> bytes:
+        said = json.loads(body)
+        error = {"code": -32000, "message": "missing trie node 0xab"}
+        rows = [
+            {"jsonrpc": "2.0", "id": row["id"], "error": error} if row["id"] in asked else row
+            for row in (said if isinstance(said, list) else [said])
+        ]
+        return json.dumps(rows if isinstance(said, list) else rows[0]).encode()
+
+    async def scene() -> None:
+        config = ONCE if dedupe == "onchain" else {}
+        async with FaultProxy(node.url) as relay:
+            pruned = relay.garble(missing, times=None, request_body=of_the_past)
+            number = int(node("eth_getTransactionCount", trader.address, "latest"), 16)
+            placed = CLOCK.now_ms()
+            async with (
+                session(node, trader, "v3", **config) as copy,
+                session(node, trader, "v3", **config, rpc=relay.url) as adapter,
+            ):
+                ours, theirs = await ticket(adapter, number), await ticket(copy, number, limit=1400)
+                assert ours.ids != theirs.ids
+                await copy.submit(theirs)
+                node("anvil_mine", "0x20")
+                ref = Ref(KEY, "WETH/USDC", None, placed, (), (ours,))
+                answer = await adapter.lookup(ref)
+                assert pruned.hits > 0
+                assert isinstance(answer, Found), answer
+                (report,) = answer.reports
+                assert isinstance(report, OrderReport)
+                assert (report.final, report.filled.base) == (True, Decimal("0.3"))
 
     asyncio.run(scene())
 

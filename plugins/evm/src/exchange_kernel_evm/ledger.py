@@ -25,6 +25,9 @@ MAX_SCAN = 200_000
 """Blocks that are searched for a lost transaction; what is older is not looked for (a month on mainnet)."""
 CLOCK_SLACK_MS = 120_000
 """By how much a block's time may be behind the clock of whoever placed an order in it."""
+MAX_READ = 2_000
+"""Blocks that are read for a transaction that no state shows: mainnet's of six hours."""
+READ_AT_ONCE = 8
 
 
 class State(Value, frozen=True):
@@ -193,16 +196,17 @@ class Ledger:
             raise Unavailable(f"block {number} is not known to the node that was asked")
         return row
 
-    async def user_of(self, nonce: int, final: int) -> Mapping[str, Any] | None:
-        """The transaction that used a number by the block ``final``. None where the nodes no longer have
-        the state to find it in. Raises Unavailable, RateLimited."""
+    async def user_of(self, nonce: int, final: int, since: Ms) -> Mapping[str, Any] | None:
+        """The transaction that used a number by the block ``final``, and not before ``since`` (ledger ms). Where the
+        nodes no longer have the states to find it in, the blocks are read, as many as :data:`MAX_READ`. None where it
+        is not shown. Raises Unavailable, RateLimited."""
         low, step = final, 1
         while low > 0:
             low = max(0, low - step)
             step *= 2
             count = await self._count(low)
             if count is None:
-                return None
+                return await self._read_back(nonce, final, since)
             if count <= nonce:
                 break
         high = final
@@ -210,10 +214,23 @@ class Ledger:
             middle = (low + high) // 2
             count = await self._count(middle)
             if count is None:
-                return None
+                return await self._read_back(nonce, final, since)
             low, high = (middle, high) if count <= nonce else (low, middle)
         row = await self.block_with(high)
         return who_used(row["transactions"], self.address, nonce)
+
+    async def _read_back(self, nonce: int, final: int, since: Ms) -> Mapping[str, Any] | None:
+        for top in range(final, max(-1, final - MAX_READ), -READ_AT_ONCE):
+            heights = range(top, max(-1, top - READ_AT_ONCE), -1)
+            _, answers = await self.rpc.read([("eth_getBlockByNumber", (hex(height), True)) for height in heights])
+            for answer in answers:
+                row = _sound(answer)
+                if not isinstance(row, Mapping):
+                    raise Unavailable("a block is not known to the node that was asked")
+                found = who_used(row["transactions"], self.address, nonce)
+                if found is not None or Block.of(row).time < since - CLOCK_SLACK_MS:
+                    return found
+        return None
 
     async def own_since(self, since: Ms, head: Block) -> tuple[list[Mapping[str, Any]], Ms]:
         """The account's transactions in blocks, oldest first, and since when they are all there, ledger ms.

@@ -81,7 +81,7 @@ class Lookups:
         for nonce, same in by_number.items():
             used = next((row for row in same if row.hash in mined), None)
             if used is None and nonce < state.used:
-                copied = await self._used_by_another(nonce, same, state)
+                copied = await self._used_by_another(nonce, same, state, ref.placed_at)
                 if copied is not None:
                     found.append(copied)
                     continue
@@ -204,13 +204,13 @@ class Lookups:
         wanted = (row for row in same if row.hash in pooled and row.ticket.key == ref.key)
         return [reports.waiting(row.ticket.key, row.hash, seen) for row in wanted]
 
-    async def _used_by_another(self, nonce: int, same: list[_Row], state: State) -> OrderReport | None:
+    async def _used_by_another(self, nonce: int, same: list[_Row], state: State, since: int) -> OrderReport | None:
         """The number is spent for good, and no receipt of ours was shown: prove that it was somebody else's. A
         transaction with the order's tag is the order, whoever has sent it: a kernel with a copy of this store.
 
         Raises Unavailable where it was ours after all: the node that answered did not have its own receipts yet.
         """
-        user = await self._ledger.user_of(nonce, state.final.number)
+        user = await self._ledger.user_of(nonce, state.final.number, since)
         if user is None:
             return None
         tx_hash = str(user["hash"]).lower()

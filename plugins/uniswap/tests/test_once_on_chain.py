@@ -191,7 +191,8 @@ def test_a_copy_of_the_store_that_used_the_orders_number_has_executed_it(
                     await copy.submit(theirs)
                 lost.clear()
                 state = await table.reaches(kernel, "a", *ENDED)
-                assert (state.status, state.filled_base) == (FILLED, Decimal("0.3"))
+                happened = (await table.record("a"), [each.tx for each in table.evidence.transactions()])
+                assert (state.status, state.filled_base) == (FILLED, Decimal("0.3")), happened
                 assert len((await table.record("a")).attempts) == 1
                 assert table.swaps() == 1
                 assert table.evidence.used == 1

@@ -28,6 +28,4 @@ def exk_conformance() -> list[HarnessSpec]:
 @hookimpl
 def exk_commands() -> list[CommandSpec]:
     """``exk binance sim``."""
-    return [
-        CommandSpec("binance", "A simulated Binance to test on", "exchange_kernel_binance.simulator.command:command")
-    ]
+    return [CommandSpec("binance", "A simulated Binance to test on", "exchange_kernel_binance.command:command")]

@@ -28,8 +28,4 @@ def exk_conformance() -> list[HarnessSpec]:
 @hookimpl
 def exk_commands() -> list[CommandSpec]:
     """``exk uniswap chain``."""
-    return [
-        CommandSpec(
-            "uniswap", "A chain with all of Uniswap to test on", "exchange_kernel_uniswap.testing.command:command"
-        )
-    ]
+    return [CommandSpec("uniswap", "A chain with all of Uniswap to test on", "exchange_kernel_uniswap.command:command")]

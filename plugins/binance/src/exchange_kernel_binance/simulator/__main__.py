@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exchange_kernel_binance.simulator.command import simulate
+from exchange_kernel_binance.command import simulate
 
 if __name__ == "__main__":
     simulate(prog_name="exchange_kernel_binance.simulator")

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import click
 
-from exchange_kernel_binance.simulator.config import BadConfig, MakerConfig, load_config, standard_config
-from exchange_kernel_binance.simulator.serving import serve
-
 
 @click.group("binance")
 def command() -> None:
@@ -37,6 +34,10 @@ def simulate(
     The first line that it prints is JSON with every address and key. Nothing is sent to Binance; nothing survives its
     end.
     """
+    # Imported when it runs: `--help` needs none of it.
+    from exchange_kernel_binance.simulator.config import BadConfig, MakerConfig, load_config, standard_config
+    from exchange_kernel_binance.simulator.serving import serve
+
     try:
         settings = load_config(config) if config else standard_config()
     except (BadConfig, OSError) as error:

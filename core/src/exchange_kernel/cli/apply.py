@@ -108,4 +108,5 @@ def refused(error: Any, form: str) -> Failed:
         return Failed(as_json({"errors": [each.to_dict() for each in error.faults]}, indent=None), 3)
     lines = [clean(line) for line in str(error).splitlines()]
     click.echo("\n".join(lines), err=True)
-    return Failed(f"{len(error.faults)} errors; nothing was written", 3)
+    count = len(error.faults)
+    return Failed(f"{count} error{'s' if count != 1 else ''}; nothing was written", 3)

@@ -77,7 +77,10 @@ def find_files(paths: Iterable[str], stdin: bytes | None = None) -> list[Source]
             raise _unreadable(given, "is an address; only files are read", "fetch it yourself, and look at it")
         path = Path(given)
         inside = path.is_dir()
-        files = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES) if inside else [path]
+        try:
+            files = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES) if inside else [path]
+        except OSError as error:
+            raise _unreadable(given, f"cannot be read: {error.strerror}") from None
         if inside and not files:
             raise _unreadable(given, "has no .yaml, .yml or .json file in it")
         for file in files:

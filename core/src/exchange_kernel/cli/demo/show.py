@@ -102,6 +102,7 @@ class Screen:
             status = progress.status.value
             filled = f"{money(progress.filled_base)}" if progress.filled_base else ""
             goal = "gone" if intent.desired.value == "CANCELED" else each.words
-            why = clean(progress.reason)
+            told = [] if progress.status.terminal else [each.message for each in progress.conditions]
+            why = clean(progress.reason or "; ".join(told))
             table.add_row(each.intent_id, goal, Text(status, _COLOURS.get(status, "")), filled, Text(why, "dim"))
         return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.state.memory import MemoryActualStore
 from exchange_kernel.state.stores import ActualStateStore, IntentStateStore
 from exchange_kernel.venue import VenueAdapter
+
+ACTING: ContextVar[str] = ContextVar("exk_acting", default="")
+"""Who a command is carried out for, where one process serves several; "" for the kernel's own actor."""
 
 Vet = Callable[[VenueAdapter, Sequence[SymbolMetadata]], None]
 
@@ -43,6 +47,7 @@ class Account(ExchangeKernel):
         ids: Ids | None = None,
         actor: str = "api",
         standby: bool = False,
+        follow: bool = False,
         owns_store: bool = True,
         state_dir: Path | None = None,
         mode: str = "",
@@ -61,8 +66,9 @@ class Account(ExchangeKernel):
         self._actual = actual or MemoryActualStore()
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
-        self._actor = actor
+        self._own_actor = actor
         self._standby = standby
+        self._follow = follow
         self._owns_store = owns_store
         self._state_dir = state_dir
         self._mode = mode
@@ -74,6 +80,11 @@ class Account(ExchangeKernel):
         self._restarting: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._early: list[tuple[EventHandler, int | None]] = []
+
+    @property
+    def _actor(self) -> str:
+        """Who is told to have done what is done now."""
+        return ACTING.get() or self._own_actor
 
     @property
     def owns(self) -> bool:

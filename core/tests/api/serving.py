@@ -55,9 +55,9 @@ def platform_of(folder: Path, *accounts: str, **more: Any) -> Platform:
 
 
 @asynccontextmanager
-async def served(folder: Path, *accounts: str) -> AsyncIterator[Served]:
-    """A platform of these accounts, served on a free port."""
+async def served(folder: Path, *accounts: str, port: int = 0) -> AsyncIterator[Served]:
+    """A platform of these accounts, served on this port, or a free one."""
     async with platform_of(folder, *(accounts or ("one",))) as platform:
         assert not platform.failures
-        async with serve(platform, Listen.parse("127.0.0.1:0")) as url:
+        async with serve(platform, Listen.parse(f"127.0.0.1:{port}")) as url:
             yield Served(url, platform)

@@ -81,12 +81,14 @@ class Stream(Response):
         gone = asyncio.ensure_future(self._gone(receive))
         sending = asyncio.ensure_future(self._send(send))
         guard = asyncio.ensure_future(self._still_allowed())
+        closing = asyncio.ensure_future(self._access.server.closing.wait())
+        tasks: tuple[asyncio.Future[Any], ...] = (gone, sending, guard, closing)
         try:
-            await asyncio.wait((gone, sending, guard), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (gone, sending, guard):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(gone, sending, guard, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._frames.aclose()
         abort = scope.get("exk.abort")
         if sending.done() and not sending.cancelled() and isinstance(sending.exception(), TimeoutError):

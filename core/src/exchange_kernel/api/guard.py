@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ MAX_BODY: Final = 1_048_576
 BODY_S: Final = 10.0
 MAX_DEPTH: Final = 12
 MAX_URL: Final = 8_192
+
+_NESTING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL).finditer
 
 
 class Guard:
@@ -116,15 +119,28 @@ def strict_json(raw: bytes, content_type: str) -> dict[str, Any]:
     kind, _, parameters = content_type.partition(";")
     if kind.strip().lower() != "application/json" or parameters.strip().lower() not in ("", "charset=utf-8"):
         raise Problem(415, "unsupported-media-type", "send application/json")
+    _check_depth(raw)
     try:
         found = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_float=str, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        text = "is nested too deep" if isinstance(error, RecursionError) else str(error)[:120]
-        raise Problem(400, "bad-request", f"the body is no JSON: {text}") from None
+    except ValueError as error:
+        raise Problem(400, "bad-request", f"the body is no JSON: {str(error)[:120]}") from None
     if not isinstance(found, dict):
         raise Problem(400, "bad-request", "the body must be a JSON object")
-    _check(found, 0)
+    _check(found)
     return found
+
+
+def _check_depth(raw: bytes) -> None:
+    """Before it is parsed: the parser is recursive, and a deep text can kill the process."""
+    depth = 0
+    for found in _NESTING(raw):
+        mark = found[0]
+        if mark in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise Problem(400, "bad-request", f"the body is nested more than {MAX_DEPTH} deep")
+        elif mark in b"]}":
+            depth -= 1
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -140,18 +156,16 @@ def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is no number")
 
 
-def _check(value: Any, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise Problem(400, "bad-request", f"the body is nested more than {MAX_DEPTH} deep")
+def _check(value: Any) -> None:
     if isinstance(value, str):
         strict_text(value)
     elif isinstance(value, dict):
         for name, each in value.items():
             strict_text(name)
-            _check(each, depth + 1)
+            _check(each)
     elif isinstance(value, list):
         for each in value:
-            _check(each, depth + 1)
+            _check(each)
 
 
 def strict_text(text: str) -> str:

@@ -102,10 +102,7 @@ async def serve(platform: Platform, listen: Listen, *, clock: Clock | None = Non
                 raise ConfigError("listen", listen.host, "there is no token", "make one first: exk token create")
         server = Server(platform, Keyring(tokens, clock), clock)
         async with _running(server, listen) as address:
-            try:
-                yield address
-            finally:
-                server.close()
+            yield address
     finally:
         tokens.close()
 
@@ -150,6 +147,7 @@ async def _running(server: Server, listen: Listen) -> AsyncIterator[str]:
         host = f"[{listen.host}]" if ":" in listen.host else listen.host
         yield f"{'http' if listen.cert is None else 'https'}://{host}:{port}"
     finally:
+        server.close()
         web.should_exit = True
         await task
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from typing import Annotated, Any, cast
@@ -43,6 +44,7 @@ class Server:
     def __init__(self, platform: Platform, keyring: Keyring, clock: Clock) -> None:
         self.platform, self.keyring, self.clock = platform, keyring, clock
         self._feeds: dict[str, Feed] = {}
+        self.closing = asyncio.Event()
 
     @property
     def feeds(self) -> dict[str, Feed]:
@@ -65,7 +67,8 @@ class Server:
         return found
 
     def close(self) -> None:
-        """No events any more."""
+        """End every stream of events."""
+        self.closing.set()
         for feed in self._feeds.values():
             feed.close()
         self._feeds.clear()

@@ -11,12 +11,17 @@ import logging
 import re
 import time
 import unicodedata
+from collections.abc import Sequence
 from typing import Any, Final, TextIO
 
-__all__ = ["FIELDS", "Lines", "log_to", "redacted"]
+from exchange_kernel.events import Event
+
+__all__ = ["FIELDS", "Lines", "log_to", "redacted", "tell_events"]
 
 FIELDS: Final = ("account", "intent", "attempt", "key", "venue_ids")
 """What a line may be about."""
+
+_events = logging.getLogger("exchange_kernel.log")
 
 _SECRETS: Final = re.compile(
     r"""(?ix)
@@ -71,6 +76,19 @@ def _clean(line: str) -> str:
         c if c == " " or unicodedata.category(c)[0] in "LMNPS" else c.encode("unicode_escape", "surrogatepass").decode()
         for c in line
     )
+
+
+def tell_events(events: Sequence[Event]) -> None:
+    """A line for each event, for whoever logs everything: a listener of a store's commits."""
+    for event in events:
+        venue_id = getattr(event, "venue_id", "")
+        extra = {
+            "account": event.account,
+            "intent": event.intent_id,
+            "attempt": getattr(event, "attempt", None),
+            "venue_ids": (venue_id,) if venue_id else (),
+        }
+        _events.debug("%s %d%s", event.kind, event.seq, f" ({event.reason})" if event.reason else "", extra=extra)
 
 
 def log_to(stream: TextIO, level: str, *, as_json: bool = False) -> None:

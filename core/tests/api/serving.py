@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,8 +46,9 @@ class Served:
 
 def platform_of(folder: Path, *accounts: str, **more: Any) -> Platform:
     """A platform of paper accounts, each at an exchange of its own."""
+    secret = ", secrets: {secret: 'env:EXK_TEST_SECRET'}" if "EXK_TEST_SECRET" in os.environ else ""
     lines = ", ".join(
-        f"{name}: {{venue: paper, config: {{venue: '{folder.name}-{name}', balances: {{USD: 1000000}}}}}}"
+        f"{name}: {{venue: paper, config: {{venue: '{folder.name}-{name}', balances: {{USD: 1000000}}}}{secret}}}"
         for name in accounts
     )
     path = folder / "exk.yaml"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
+from fastapi.responses import Response
 
 from exchange_kernel.api import shapes
-from exchange_kernel.api.grants import EVERY, Scope
+from exchange_kernel.api.grants import EVERY, Scope, allows
 from exchange_kernel.api.guard import strict_text
 from exchange_kernel.api.serving import Access, Answer, Body, Calling, fields_of
 from exchange_kernel.api.wire import plain
+from exchange_kernel.metrics import CONTENT_TYPE
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
 
@@ -65,6 +67,14 @@ async def reconcile(account: str, access: Calling) -> Answer:
     """Answers when a snapshot of the venue that began after this call is in the states."""
     await access.kernel(account, Scope.PLACE).force_reconciliation()
     return Answer({"reconciled": True})
+
+
+async def metrics(access: Calling) -> Response:
+    """For Prometheus: the accounts that this token reaches; what is about no account for one that reaches all."""
+    server = access.server
+    whole = allows(access.caller.grants, EVERY, Scope.READ)
+    page = await server.metrics.text(access.accounts(), whole, server.readers, server.keyring.refused)
+    return Response(page, headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
 
 
 def _accountable(access: Access, body: dict[str, Any]) -> dict[str, str]:

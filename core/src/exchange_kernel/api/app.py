@@ -38,6 +38,7 @@ def make_app(server: Server, hosts: Collection[str]) -> Guard:
     app.state.server = server
     for module in (orders, accounts, events):
         app.include_router(module.router)
+    app.add_api_route("/metrics", accounts.metrics, methods=["GET"], tags=["health"])
     app.add_api_route("/livez", _live, methods=["GET"], tags=["health"])
     app.add_api_route("/readyz", _ready, methods=["GET"], tags=["health"])
     app.add_exception_handler(Problem, _problem)

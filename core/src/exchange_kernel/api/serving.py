@@ -19,6 +19,7 @@ from exchange_kernel.base import ExchangeKernel
 from exchange_kernel.clock import Clock
 from exchange_kernel.errors import ConfigError, NotAllowed, NotRunning
 from exchange_kernel.kernel.account import ACTING
+from exchange_kernel.metrics import Metrics
 from exchange_kernel.platform import Platform
 from exchange_kernel.schema.fields import check_keys
 from exchange_kernel.state.unit import compact
@@ -43,6 +44,7 @@ class Server:
 
     def __init__(self, platform: Platform, keyring: Keyring, clock: Clock) -> None:
         self.platform, self.keyring, self.clock = platform, keyring, clock
+        self.metrics = Metrics(platform, clock)
         self._feeds: dict[str, Feed] = {}
         self.closing = asyncio.Event()
 
@@ -66,9 +68,15 @@ class Server:
         await found.open()
         return found
 
+    def readers(self, account: str) -> tuple[int, int]:
+        """How many read an account's events now, and how many were cut for being too slow."""
+        feed = self._feeds.get(account)
+        return (0, 0) if feed is None else (feed.subscribers, feed.overflows)
+
     def close(self) -> None:
         """End every stream of events."""
         self.closing.set()
+        self.metrics.close()
         for feed in self._feeds.values():
             feed.close()
         self._feeds.clear()

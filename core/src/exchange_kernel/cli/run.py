@@ -16,7 +16,7 @@ from exchange_kernel.cli.exits import Failed
 from exchange_kernel.cli.listen import Serving, listen_options, listening
 from exchange_kernel.cli.output import clean
 from exchange_kernel.config import load
-from exchange_kernel.logs import log_to
+from exchange_kernel.logs import log_to, tell_events
 from exchange_kernel.platform import Platform
 
 POLL_S = 0.5
@@ -51,6 +51,8 @@ async def command(config_path: Path, standby: bool, log_level: str, log_format: 
 async def work(platform: Platform, serving: Serving, log_level: str, log_format: str) -> None:
     """Run a platform, and what serves it, until interrupted."""
     log_to(sys.stderr, log_level, as_json=log_format == "json")
+    if log_level == "debug":
+        platform.store.listen(tell_events)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from exchange_kernel.base import EventHandler, ExchangeKernel
 from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
@@ -15,6 +15,8 @@ from exchange_kernel.models import Limits
 from exchange_kernel.orders.admission import Admission
 from exchange_kernel.orders.names import check_id
 from exchange_kernel.reconcile.bus import Bus
+from exchange_kernel.reconcile.meter import Meter
+from exchange_kernel.reconcile.queue import MemoryQueue
 from exchange_kernel.reconcile.runner import Runner
 from exchange_kernel.reconcile.session import Session, Settings
 from exchange_kernel.schema import SymbolMetadata
@@ -26,6 +28,15 @@ ACTING: ContextVar[str] = ContextVar("exk_acting", default="")
 """Who a command is carried out for, where one process serves several; "" for the kernel's own actor."""
 
 Vet = Callable[[VenueAdapter, Sequence[SymbolMetadata]], None]
+
+
+class Inside(NamedTuple):
+    """What goes on in a kernel now. ``queued``: intents that wait for a run or for their time, or are in one."""
+
+    owned: bool
+    halted: bool
+    recovering: bool
+    queued: int
 
 
 class Account(ExchangeKernel):
@@ -74,6 +85,7 @@ class Account(ExchangeKernel):
         self._mode = mode
         self._vet = vet
         self._admission = admission or Admission()
+        self.meter = Meter()
         self._session: Session | None = None
         self._runner: Runner | None = None
         self._bus: Bus | None = None
@@ -90,6 +102,14 @@ class Account(ExchangeKernel):
     def owns(self) -> bool:
         """Does this process own the account now? Only its owner sends anything."""
         return self._session is not None and self._session.owned
+
+    def inside(self) -> Inside | None:
+        """What goes on in it; None where it does not run."""
+        session = self._session
+        if session is None:
+            return None
+        depth = len(session.queue) if isinstance(session.queue, MemoryQueue) else 0
+        return Inside(session.owned, bool(session.halted), bool(session.recovering), depth)
 
     def _running(self) -> Session:
         session = self._session

@@ -92,6 +92,7 @@ class Lifecycle(Account):
             ids=self._ids,
             queue=MemoryQueue(self._clock),
             settings=self._settings,
+            meter=self.meter,
             bounded=self._limits.bounded,
             markets=markets,
         )
@@ -160,6 +161,7 @@ class Lifecycle(Account):
                 bounded=session.bounded,
                 markets=session.markets,
                 prices=session.prices,
+                meter=self.meter,
             )
             self._session = fresh
             runner = self._runner = Runner(fresh, owner_name(self._ids.new(4)), self._fenced)
@@ -249,7 +251,7 @@ class Lifecycle(Account):
 
     async def force_reconciliation(self) -> None:
         self._running()
-        if self._runner is None:
+        if self._follow or self._runner is None:
             raise NotRunning(f"the kernel of {self.exchange_id} runs in another process: ask that one")
         await self._runner.snapshot_now()
 

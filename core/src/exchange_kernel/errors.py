@@ -13,6 +13,7 @@
     ├── IntentConflict .............. the id exists with another order, or the generation has moved on
     ├── IntentFinished .............. the intent is terminal: it is never changed or re-created
     ├── NotRunning .................. called before start() or after stop()
+    ├── NotAllowed .................. a server refuses it: the token is not valid, or does not allow this
     ├── ConfigError ................. the configuration cannot be used
     │   └── IdentityMismatch ........ another account or mode stands behind this exchange_id
     ├── InvalidMetadata ............. a venue described a symbol or an asset in a way that cannot be used
@@ -60,6 +61,7 @@ __all__ = [
     "LimitExceeded",
     "MarketClosed",
     "NoEffect",
+    "NotAllowed",
     "NotAuthorized",
     "NotRunning",
     "NotSent",
@@ -155,6 +157,10 @@ class IntentFinished(ExchangeKernelError):
 
 class NotRunning(ExchangeKernelError):
     """The kernel was not started, or is stopped."""
+
+
+class NotAllowed(ExchangeKernelError):
+    """A server refuses it: the token is not valid, or does not allow this on this account. Nothing was done."""
 
 
 class ConfigError(FieldError):

@@ -54,6 +54,7 @@ class Platform:
 
     ``venues``: from a venue's name to the factory of its adapter; the installed plugins by default. ``store``: used
     instead of the configuration's. ``standby``: wait for accounts that other processes own, instead of refusing them.
+    ``follow``: never own one: declare and read beside the processes that do; foreign orders are not seen then.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Platform:
         settings: Settings | None = None,
         actor: str = "api",
         standby: bool = False,
+        follow: bool = False,
     ) -> None:
         self.config = config
         self.plugins = load_plugins(policy=Policy.of(config.allowed_plugins)) if venues is None else Plugins(())
@@ -79,6 +81,7 @@ class Platform:
         self._settings = settings or Settings()
         self._actor = actor
         self._standby = standby
+        self._follow = follow
         self._kernels: dict[str, Kernel] = {}
         self._running: set[str] = set()
         self._failures: dict[str, Exception] = {}
@@ -156,6 +159,7 @@ class Platform:
                 ids=self._ids,
                 actor=self._actor,
                 standby=self._standby,
+                follow=self._follow,
                 owns_store=False,
                 state_dir=self.config.state_dir,
                 vet=partial(vet, account.name, account.venue),
@@ -184,7 +188,7 @@ class Platform:
         try:
             await asyncio.gather(*(self._open_sink(number, use) for number, use in enumerate(self.config.sinks)))
             await asyncio.gather(*(self._start(account) for account in self.config.accounts.values()))
-            if found is not None and not self._standby:
+            if found is not None and not (self._standby or self._follow):
                 prevented = await acknowledge(self.store, self._running, self._clock, self._ids)
                 if prevented:
                     log.warning("the store may have lost commits (%s), and %s", found.cause, prevented)

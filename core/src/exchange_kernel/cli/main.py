@@ -19,6 +19,8 @@ from exchange_kernel.errors import ExchangeKernelError
 COMMANDS: Final = {
     "demo": ("demo", "See it work: orders, faults, a kill -9, and the proof from the venue's own ledger."),
     "run": ("run", "Run the kernels of the configured accounts until stopped."),
+    "api": ("api", "Serve the HTTP API beside kernels that run in other processes."),
+    "token": ("token", "Look after tokens of the HTTP API."),
     "apply": ("apply", "Make the store say what order files say."),
     "diff": ("diff", "What applying order files would change."),
     "schema": ("schema", "The JSON Schema of order files, for editors."),

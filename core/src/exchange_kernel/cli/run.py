@@ -3,45 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from exchange_kernel.base import ExchangeKernel
 from exchange_kernel.cli.desk import config_option, run
 from exchange_kernel.cli.exits import Failed
+from exchange_kernel.cli.listen import Serving, listen_options, listening
 from exchange_kernel.cli.output import clean
 from exchange_kernel.config import load
+from exchange_kernel.logs import log_to, tell_events
 from exchange_kernel.platform import Platform
 
 POLL_S = 0.5
 
 
+def log_levels(command: Any) -> Any:
+    """How much is logged, and in which form."""
+    form = click.Choice(["text", "json"])
+    command = click.option("--log-format", type=form, default="text", help="For people, or one JSON object a line.")(
+        command
+    )
+    level = click.Choice(["debug", "info", "warning", "error"])
+    return click.option("--log-level", type=level, default="info")(command)
+
+
 @click.command("run")
 @config_option
 @click.option("--standby", is_flag=True, help="Wait for accounts that another process owns, instead of refusing them.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@listen_options(required=False)
+@log_levels
 @run
-async def command(config_path: Path, standby: bool, log_level: str) -> None:
+async def command(config_path: Path, standby: bool, log_level: str, log_format: str, **listen: Any) -> None:
     """Run the kernels of all configured accounts, until interrupted.
 
     An account that cannot start is told, and tried again where the cause may pass; the others run. Orders stay at their
-    venues when this ends.
+    venues when this ends. With --listen the HTTP API is served too: see docs/http-api.md.
     """
-    _log_to_stderr(log_level)
+    serving = listening(**listen)
+    await work(Platform(load(config_path), standby=standby, actor="run"), serving, log_level, log_format)
+
+
+async def work(platform: Platform, serving: Serving, log_level: str, log_format: str) -> None:
+    """Run a platform, and what serves it, until interrupted."""
+    log_to(sys.stderr, log_level, as_json=log_format == "json")
+    if log_level == "debug":
+        platform.store.listen(tell_events)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    platform = Platform(load(config_path), standby=standby, actor="run")
     click.echo(f"starting {', '.join(clean(name) for name in platform)}")
     if not await _started(platform, stop):
         return
-    async with platform:
+    async with platform, serving(platform):
         told: set[str] = set()
         while not stop.is_set():
             await _tell(platform, told)
@@ -80,20 +99,3 @@ async def _state(kernel: ExchangeKernel) -> str:
     health = await kernel.health_check()
     account = health.components.get("account")
     return f", and sends nothing: {clean(account.reason)}" if account is not None and not account.healthy else ""
-
-
-class _Lines(logging.Formatter):
-    """One line per message, in UTC, without control characters; tracebacks only for bugs."""
-
-    @staticmethod
-    def converter(seconds: float | None = None) -> time.struct_time:
-        return time.gmtime(seconds)
-
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(clean(line) for line in super().format(record).splitlines())
-
-
-def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

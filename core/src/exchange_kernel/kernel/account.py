@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from exchange_kernel.base import EventHandler, ExchangeKernel
 from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
@@ -14,6 +15,8 @@ from exchange_kernel.models import Limits
 from exchange_kernel.orders.admission import Admission
 from exchange_kernel.orders.names import check_id
 from exchange_kernel.reconcile.bus import Bus
+from exchange_kernel.reconcile.meter import Meter
+from exchange_kernel.reconcile.queue import MemoryQueue
 from exchange_kernel.reconcile.runner import Runner
 from exchange_kernel.reconcile.session import Session, Settings
 from exchange_kernel.schema import SymbolMetadata
@@ -21,7 +24,19 @@ from exchange_kernel.state.memory import MemoryActualStore
 from exchange_kernel.state.stores import ActualStateStore, IntentStateStore
 from exchange_kernel.venue import VenueAdapter
 
+ACTING: ContextVar[str] = ContextVar("exk_acting", default="")
+"""Who a command is carried out for, where one process serves several; "" for the kernel's own actor."""
+
 Vet = Callable[[VenueAdapter, Sequence[SymbolMetadata]], None]
+
+
+class Inside(NamedTuple):
+    """What goes on in a kernel now. ``queued``: intents that wait for a run or for their time, or are in one."""
+
+    owned: bool
+    halted: bool
+    recovering: bool
+    queued: int
 
 
 class Account(ExchangeKernel):
@@ -43,6 +58,7 @@ class Account(ExchangeKernel):
         ids: Ids | None = None,
         actor: str = "api",
         standby: bool = False,
+        follow: bool = False,
         owns_store: bool = True,
         state_dir: Path | None = None,
         mode: str = "",
@@ -61,13 +77,15 @@ class Account(ExchangeKernel):
         self._actual = actual or MemoryActualStore()
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
-        self._actor = actor
+        self._own_actor = actor
         self._standby = standby
+        self._follow = follow
         self._owns_store = owns_store
         self._state_dir = state_dir
         self._mode = mode
         self._vet = vet
         self._admission = admission or Admission()
+        self.meter = Meter()
         self._session: Session | None = None
         self._runner: Runner | None = None
         self._bus: Bus | None = None
@@ -76,9 +94,22 @@ class Account(ExchangeKernel):
         self._early: list[tuple[EventHandler, int | None]] = []
 
     @property
+    def _actor(self) -> str:
+        """Who is told to have done what is done now."""
+        return ACTING.get() or self._own_actor
+
+    @property
     def owns(self) -> bool:
         """Does this process own the account now? Only its owner sends anything."""
         return self._session is not None and self._session.owned
+
+    def inside(self) -> Inside | None:
+        """What goes on in it; None where it does not run."""
+        session = self._session
+        if session is None:
+            return None
+        depth = len(session.queue) if isinstance(session.queue, MemoryQueue) else 0
+        return Inside(session.owned, bool(session.halted), bool(session.recovering), depth)
 
     def _running(self) -> Session:
         session = self._session

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 from exchange_kernel.base import ComponentHealth, EventHandler, Health
-from exchange_kernel.errors import ConfigError, ExchangeKernelError, StoreError, StoreUnavailable
+from exchange_kernel.errors import ConfigError, ExchangeKernelError, NotRunning, StoreError, StoreUnavailable
 from exchange_kernel.kernel.account import Account
 from exchange_kernel.panic import import_journal, read_halt
 from exchange_kernel.reconcile.bus import Bus
@@ -92,6 +92,7 @@ class Lifecycle(Account):
             ids=self._ids,
             queue=MemoryQueue(self._clock),
             settings=self._settings,
+            meter=self.meter,
             bounded=self._limits.bounded,
             markets=markets,
         )
@@ -99,6 +100,8 @@ class Lifecycle(Account):
         self._runner = Runner(session, owner_name(self._ids.new(4)), self._fenced)
         if self._state_dir is not None:
             self._watching = asyncio.create_task(self._watch_for_panic(self._state_dir))
+        if self._follow:
+            return
         if self._standby:
             self._restarting = asyncio.create_task(self._stand_by())
             return
@@ -158,6 +161,7 @@ class Lifecycle(Account):
                 bounded=session.bounded,
                 markets=session.markets,
                 prices=session.prices,
+                meter=self.meter,
             )
             self._session = fresh
             runner = self._runner = Runner(fresh, owner_name(self._ids.new(4)), self._fenced)
@@ -218,6 +222,8 @@ class Lifecycle(Account):
 
     async def health_check(self) -> Health:
         session = self._session
+        if session is not None and self._follow:
+            return await self._followed()
         if session is None or self._runner is None:
             return Health(False, {"kernel": ComponentHealth(False, "not running")})
         parts = {
@@ -233,9 +239,20 @@ class Lifecycle(Account):
             parts["store"] = ComponentHealth(False, str(error))
         return Health(all(part.healthy for part in parts.values()), parts)
 
+    async def _followed(self) -> Health:
+        """Does the process that owns the account renew its lease?"""
+        try:
+            lease = await self._store.lease(self.exchange_id)
+        except StoreUnavailable as error:
+            return Health(False, {"store": ComponentHealth(False, str(error))})
+        owned = lease is not None and lease.expires_at > self._clock.now_ms()
+        kernel = ComponentHealth(owned, "" if owned else "no process runs this account now")
+        return Health(owned, {"kernel": kernel, "store": ComponentHealth(True)})
+
     async def force_reconciliation(self) -> None:
         self._running()
-        assert self._runner is not None
+        if self._follow or self._runner is None:
+            raise NotRunning(f"the kernel of {self.exchange_id} runs in another process: ask that one")
         await self._runner.snapshot_now()
 
     def subscribe_events(self, handler: EventHandler, *, after: int | None = None) -> None:

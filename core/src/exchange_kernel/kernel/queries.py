@@ -54,9 +54,13 @@ class Queries(Account):
     async def get_account_state(self) -> AccountState:
         session = self._running()
         snapshot = self._actual.get_account(self.exchange_id)
-        if snapshot is None:
+        if snapshot is None or self._follow:
             snapshot = await self._adapter.account()
             self._actual.put_account(self.exchange_id, snapshot)
+        if self._follow:
+            row = await self._store.account_row(self.exchange_id)
+            halted = None if row is None else row.halted
+            session.halted = "" if halted is None else f"{halted['actor']}: {halted['reason']}"
         assets = tuple(Asset(b.asset, b.total, b.free, b.borrowed) for b in snapshot.balances)
         return AccountState(
             account=self.exchange_id,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from exchange_kernel.errors import RateLimited, Unavailable, VenueError
+from exchange_kernel.reconcile.meter import about
 from exchange_kernel.reconcile.outcome import ReadUpTo, Reported, Stepped, Unseen
 from exchange_kernel.reconcile.proof import Look, earliest_proof_ms
 from exchange_kernel.reconcile.session import Session
@@ -39,7 +40,8 @@ async def look(session: Session, record: Record, n: int) -> None:
         raise
     except Exception as error:
         if not isinstance(error, (VenueError, TimeoutError)):
-            log.exception("lookup of %s at %s", intent_id, session.account)
+            extra = about(session.account, intent_id, record)
+            log.exception("lookup of %s at %s", intent_id, session.account, extra=extra)
         watch.query_at = now + session.backoff_ms(watch.asked)
         return
     now = session.clock.now_ms()

@@ -15,6 +15,7 @@ from exchange_kernel.events import HealthChanged
 from exchange_kernel.reconcile import ownership
 from exchange_kernel.reconcile.engine import Reconciler
 from exchange_kernel.reconcile.intake import Intake
+from exchange_kernel.reconcile.meter import about
 from exchange_kernel.reconcile.numbers import Numbers
 from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.recovery import Recovery, load_unfinished
@@ -210,19 +211,24 @@ class Runner:
     async def _handle(self, intent_id: str) -> None:
         session = self.session
         again: float | None = session.settings.backoff
+        began = session.clock.monotonic()
         try:
             again = await self.reconciler.reconcile(intent_id)
         except Fenced:
             session.lease_until = 0.0
+            session.meter.fenced += 1
             self._on_fenced()
             again = None
         except Exception as error:
+            session.meter.failures += 1
+            extra = about(session.account, intent_id, session.records.get(intent_id))
             session.forget(intent_id)
             watch = session.watch(intent_id)
             watch.failures += 1
             again = session.backoff_ms(watch.failures) / 1000
-            log.exception("intent %s of %s: %s", intent_id, session.account, error)
+            log.exception("intent %s of %s: %s", intent_id, session.account, error, extra=extra)
         finally:
+            session.meter.runs.took(session.clock.monotonic() - began)
             if intent_id in session.inbox and again is None:
                 again = 0.0
             session.queue.done(intent_id, again)

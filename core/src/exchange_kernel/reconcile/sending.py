@@ -24,6 +24,7 @@ from exchange_kernel.models import ZERO, Condition, IntentStatus
 from exchange_kernel.reconcile.apply import finish, park
 from exchange_kernel.reconcile.decisions import Resend
 from exchange_kernel.reconcile.draft import Draft
+from exchange_kernel.reconcile.meter import about
 from exchange_kernel.reconcile.numbers import Numbers
 from exchange_kernel.reconcile.outcome import Answered, Reported, Stepped, code_of, said, verdict
 from exchange_kernel.reconcile.prerequisites import Needs, Prerequisites
@@ -144,7 +145,9 @@ class Sender:
         session = self.session
         intent_id = draft.record.intent.intent_id
         if not isinstance(error, (ExchangeKernelError, TimeoutError)):
-            log.error("prepare for %s at %s: the adapter failed", intent_id, session.account, exc_info=error)
+            extra = about(session.account, intent_id, draft.record)
+            text = "prepare for %s at %s: the adapter failed"
+            log.error(text, intent_id, session.account, exc_info=error, extra=extra)
         if isinstance(error, NotAuthorized):
             await self._stop_account(error)
         # A price that went away before anything was sent ends no order that the kernel keeps itself.

@@ -10,6 +10,7 @@ from exchange_kernel.errors import ExchangeKernelError, Fenced, StoreError
 from exchange_kernel.reconcile.changing import Changes
 from exchange_kernel.reconcile.charging import charge
 from exchange_kernel.reconcile.draft import Draft
+from exchange_kernel.reconcile.meter import about
 from exchange_kernel.reconcile.numbers import Numbers
 from exchange_kernel.reconcile.outcome import Reported
 from exchange_kernel.reconcile.queue import Priority
@@ -130,7 +131,8 @@ class Sequencer:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - a read that failed, in whatever way, says nothing
-            log.warning("what used a number of %s at %s: %s", intent_id, session.account, error)
+            extra = about(session.account, intent_id, record)
+            log.warning("what used a number of %s at %s: %s", intent_id, session.account, error, extra=extra)
             return
         if isinstance(answer, Found):  # it was the order after all: that is evidence like any other (R19)
             reports = [each for each in answer.reports if isinstance(each, OrderReport)]

@@ -18,6 +18,7 @@ from exchange_kernel.models import ZERO, Condition, DeadManPolicy, OrderIntent
 from exchange_kernel.reconcile.deadlines import Deadlines
 from exchange_kernel.reconcile.draft import Draft
 from exchange_kernel.reconcile.firings import Firings
+from exchange_kernel.reconcile.meter import Meter
 from exchange_kernel.reconcile.outcome import Item, Reported, Resolved
 from exchange_kernel.reconcile.proof import Look
 from exchange_kernel.reconcile.queue import Priority, WorkQueue
@@ -133,6 +134,7 @@ class Session:
     floors: dict[str, int] = field(default_factory=dict)
     conditions: dict[tuple[str, str], Condition] = field(default_factory=dict)
     firings: Firings = field(default_factory=Firings)
+    meter: Meter = field(default_factory=Meter)
     on_record: Callable[[Record], None] = lambda _: None
 
     @property

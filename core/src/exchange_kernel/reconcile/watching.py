@@ -8,6 +8,7 @@ import logging
 from exchange_kernel.errors import InvalidOrder, NoEffect
 from exchange_kernel.orders.watch import meets, quoted, watched
 from exchange_kernel.reconcile.decide import remaining
+from exchange_kernel.reconcile.meter import about
 from exchange_kernel.reconcile.queue import Priority
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.target import spec_of
@@ -62,7 +63,8 @@ async def price_met(session: Session, record: Record) -> bool | None:
     except (InvalidOrder, NoEffect):
         return True  # what is left cannot be ordered any more: the attempt to says so
     except Exception as error:  # noqa: BLE001 - a read that failed, in whatever way, is no price
-        log.warning("quote for %s at %s: %s", intent.intent_id, session.account, error)
+        extra = about(session.account, intent.intent_id, record)
+        log.warning("quote for %s at %s: %s", intent.intent_id, session.account, error, extra=extra)
         return False
 
 

@@ -164,6 +164,28 @@ class IntentStateStore(ABC):
     async def event_rows(self, account: str, after: int, limit: int) -> Sequence[EventRow]:
         """The log after a sequence number, in order."""
 
+    async def page(self, account: str, after: str, limit: int) -> Sequence[tuple[OrderIntent, Progress]]:
+        """Intents with their progress, oldest first, behind the intent ``after`` ("" or unknown: from the first)."""
+        rows = await self.intents(account)
+        first = next((n + 1 for n, (intent, _) in enumerate(rows) if intent.intent_id == after), 0)
+        return rows[first : first + limit]
+
+    async def history(self, account: str, intent_id: str, after: int, limit: int) -> Sequence[EventRow]:
+        """The log of one intent after a sequence number, in order."""
+        found: list[EventRow] = []
+        while len(found) < limit and (rows := await self.event_rows(account, after, 1000)):
+            found += [row for row in rows if row.intent_id == intent_id]
+            after = rows[-1].seq
+        return found[:limit]
+
+    async def tally(self, account: str) -> dict[IntentStatus, int]:
+        """How many unfinished intents there are of each status."""
+        found: dict[IntentStatus, int] = {}
+        for live in await self.live_intents(account):
+            if not live.status.terminal:
+                found[live.status] = found.get(live.status, 0) + 1
+        return found
+
     @abstractmethod
     async def positions(self, account: str) -> Sequence[PositionRow]:
         """Positions from booked fills by symbol, flat ones excluded."""

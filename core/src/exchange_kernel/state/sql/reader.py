@@ -205,6 +205,18 @@ class Queries:
         cursor.execute(self._sql.events, (account, after, limit))
         return [EventRow(*row) for row in cursor.fetchall()]
 
+    def page(self, cursor: Cursor, account: str, after: str, limit: int) -> list[tuple[OrderIntent, Progress]]:
+        cursor.execute(self._sql.intents_page, (account, account, after, limit))
+        return [c.read_intent(row) for row in cursor.fetchall()]
+
+    def history(self, cursor: Cursor, account: str, intent_id: str, after: int, limit: int) -> list[EventRow]:
+        cursor.execute(self._sql.history, (account, intent_id, after, limit))
+        return [EventRow(*row) for row in cursor.fetchall()]
+
+    def tally(self, cursor: Cursor, account: str) -> dict[IntentStatus, int]:
+        cursor.execute(self._sql.tally, (account,))
+        return {IntentStatus(row[0]): row[1] for row in cursor.fetchall()}
+
     def positions(self, cursor: Cursor, account: str) -> list[PositionRow]:
         cursor.execute(self._sql.positions, (account,))
         rows = [c.read_position(row) for row in cursor.fetchall()]

@@ -147,6 +147,12 @@ _SLOTS = (
 _READS = {
     "intents": f"{_select('intent', c.INTENT, 'account = ?')} ORDER BY id",
     "intents_active": f"{_select('intent', c.INTENT, f'account = ? AND {UNFINISHED}')} ORDER BY id",
+    "intents_page": _select(
+        "intent",
+        c.INTENT,
+        "account = ? AND id > COALESCE((SELECT id FROM intent WHERE account = ? AND intent_id = ?), 0)",
+    )
+    + " ORDER BY id LIMIT ?",
     "intent": _select("intent", c.INTENT, _is(_KEY)),
     "attempts": f"{_select('attempt', c.ATTEMPT, _is(_KEY))} ORDER BY n",
     "tickets": f"{_select('ticket', c.TICKET, _is(_KEY))} ORDER BY attempt, seq",
@@ -160,6 +166,8 @@ _READS = {
     "due": f"{_DUE}{UNFINISHED} ORDER BY next_due, id LIMIT ?",
     "due_revived": f"{_DUE}{_OF_REVIVED}",
     "events": f"{_select('event', c.EVENT, 'account = ? AND seq > ?')} ORDER BY seq LIMIT ?",
+    "history": _select("event", c.EVENT, "account = ? AND intent_id = ? AND seq > ?") + " ORDER BY seq LIMIT ?",
+    "tally": f"SELECT status, COUNT(*) FROM intent WHERE account = ? AND {UNFINISHED} GROUP BY status",
     "position": _select("position", c.POSITION, "account = ? AND symbol = ?"),
     "positions": _select("position", c.POSITION, "account = ?"),
     "account": _select("account", c.ACCOUNT, "account = ?"),

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
 from exchange_kernel.errors import StoreError, StoreUnavailable
-from exchange_kernel.models import OrderIntent
+from exchange_kernel.models import IntentStatus, OrderIntent
 from exchange_kernel.state.rows import AccountRow, EventRow, Lease, PositionRow, Progress, Record, StoreRow
 from exchange_kernel.state.sql import schema
 from exchange_kernel.state.sql.backend import Cursor, Database, Session
@@ -263,6 +263,20 @@ class SqlIntentStore(IntentStateStore):
         query = partial(self._queries.event_rows, account=account, after=after, limit=limit)
         rows: list[EventRow] = await self._scan(query)
         return rows
+
+    async def page(self, account: str, after: str, limit: int) -> Sequence[tuple[OrderIntent, Progress]]:
+        query = partial(self._queries.page, account=account, after=after, limit=limit)
+        rows: list[tuple[OrderIntent, Progress]] = await self._scan(query)
+        return rows
+
+    async def history(self, account: str, intent_id: str, after: int, limit: int) -> Sequence[EventRow]:
+        query = partial(self._queries.history, account=account, intent_id=intent_id, after=after, limit=limit)
+        rows: list[EventRow] = await self._scan(query)
+        return rows
+
+    async def tally(self, account: str) -> dict[IntentStatus, int]:
+        found: dict[IntentStatus, int] = await self._scan(partial(self._queries.tally, account=account))
+        return found
 
     async def positions(self, account: str) -> Sequence[PositionRow]:
         rows: list[PositionRow] = await self._ask(partial(self._queries.positions, account=account))

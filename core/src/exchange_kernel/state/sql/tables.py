@@ -284,6 +284,21 @@ event_log = Table(
     sqlite_with_rowid=False,
 )
 
+# Only the digest of a token is kept. `grants` is JSON: account (or *) to scopes.
+api_token = Table(
+    "api_token",
+    metadata,
+    _text("token_id"),
+    _text("name"),
+    _text("digest"),
+    _text("grants"),
+    _int("created_at"),
+    _int("expires_at", null=True),
+    _int("revoked_at", null=True),
+    PrimaryKeyConstraint("token_id"),
+    sqlite_with_rowid=False,
+)
+
 APPEND_ONLY = {
     "sqlite": (
         "CREATE TRIGGER event_no_update BEFORE UPDATE ON event BEGIN "

@@ -199,7 +199,8 @@ TOTAL = 2
 
 class Replace(NamedTuple):
     """Order 1 and 2 are changed by one request; order 3 is a later attempt. ``old_open``, ``new_open``: what SQL
-    believes of attempts 1 and 2. Orders: "" none, L live, F filled, X cancelled.
+    believes of attempts 1 and 2. Orders: "" none, L live, F filled, X cancelled. ``placing``: order 1 is cancelled and
+    the answer says that order 2 was not placed, which its own end alone settles (a partial answer is unknown for both).
     """
 
     first: str = "L"
@@ -211,6 +212,7 @@ class Replace(NamedTuple):
     third_filled: int = 0
     third_total: int = 0
     request: str = ""
+    placing: bool = False
     ended: bool = False
     booked: int = 0
     old_open: bool = True
@@ -242,13 +244,23 @@ def _replace(s: Replace, mutant: Mutant | None) -> Iterator[tuple[str, Replace]]
         yield "the request is lost", s._replace(request="gone")
         if not s.ended:
             landed = s._replace(request="gone")
-            if s.first == "L" and (s.first_filled == 0 or as_amend):
+            # ONLY_NEW: an order that has filled is not cancelled. STOP_ON_FAILURE: nothing is placed after that.
+            any_order = as_amend or mutant is Mutant.PARTLY_FILLED_REPLACED
+            places_all_the_same = as_amend or mutant is Mutant.PLACED_THOUGH_NOT_CANCELLED
+            if s.first == "L" and (s.first_filled == 0 or any_order):
                 yield "order 1 is cancelled and order 2 placed", landed._replace(first="X", second="L")
-                yield "order 1 is cancelled, placing order 2 fails", landed._replace(first="X")
-            elif as_amend:
-                yield "order 1 is filled, order 2 is placed all the same", landed._replace(second="L")
+                yield "order 1 is cancelled, placing order 2 fails", landed._replace(first="X", placing=True)
+            elif places_all_the_same:
+                name = "filled" if s.first == "F" else "not cancelled"
+                yield f"order 1 is {name}, order 2 is placed all the same", landed._replace(second="L")
             else:
                 yield "the cancel fails, so does the placing", landed
+    if s.placing:
+        yield "order 2 is not placed, ever", s._replace(placing=False)
+        if not s.ended:
+            yield "order 2 is placed after all", s._replace(placing=False, second="L")
+        if mutant is Mutant.HALF_ANSWER_BELIEVED and s.new_open:
+            yield "attempt 2 is dead, the answer says", s._replace(new_dead=True, new_open=False)
     if s.request and not s.ended:
         yield "end of the request passes", s._replace(ended=True)
     if s.old_open and s.request and s.first in ("X", "F"):

@@ -69,6 +69,7 @@ HAPPENS = {
     ],
     ("amend", "cancel and place in one request"): [
         "order 1 is cancelled, placing order 2 fails",
+        "order 2 is placed after all",
         "the cancel fails, so does the placing",
         "attempt 3 is committed and sent for 2",
     ],

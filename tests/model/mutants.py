@@ -50,6 +50,7 @@ class Mutant(StrEnum):
     PLACED_THOUGH_NOT_CANCELLED = "cancel-replace places though the cancel failed (R24)"
     PARTLY_FILLED_REPLACED = "cancel-replace cancels an order that has filled (R24)"
     HALF_ANSWER_BELIEVED = "partial answer to a cancel-replace believed (R24)"
+    CANCELED_BY_THE_OLD_LEG = "CANCELED once the replaced order is closed (R20, R24)"
     STALE_SNAPSHOT = "snapshot begun before the order was last seen (R16)"
     HISTORY_BEFORE_SNAPSHOT = "fill history read before the snapshot (R16)"
     SEEN_ORDER_RECREATED = "order once seen taken as never placed (R16)"

@@ -199,7 +199,9 @@ TOTAL = 2
 
 class Replace(NamedTuple):
     """Order 1 and 2 are changed by one request; order 3 is a later attempt. ``old_open``, ``new_open``: what SQL
-    believes of attempts 1 and 2. Orders: "" none, L live, F filled, X cancelled.
+    believes of attempts 1 and 2. Orders: "" none, L live, F filled, X cancelled. ``placing``: order 1 is cancelled and
+    the answer says that order 2 was not placed, which its own end alone settles (a partial answer is unknown for both).
+    ``cancel``: the user's, committed; ``canceled``: the status says so.
     """
 
     first: str = "L"
@@ -211,11 +213,14 @@ class Replace(NamedTuple):
     third_filled: int = 0
     third_total: int = 0
     request: str = ""
+    placing: bool = False
     ended: bool = False
     booked: int = 0
     old_open: bool = True
     new_open: bool = False
     new_dead: bool = False
+    cancel: bool = False
+    canceled: bool = False
 
 
 def _replace(s: Replace, mutant: Mutant | None) -> Iterator[tuple[str, Replace]]:
@@ -234,7 +239,8 @@ def _replace(s: Replace, mutant: Mutant | None) -> Iterator[tuple[str, Replace]]
     as_amend = mutant is Mutant.CANCEL_REPLACE_AS_AMEND
     if s.booked < s.first_filled and not s.request:
         yield "fills of order 1 are booked", s._replace(booked=s.first_filled)
-    if not s.request and s.old_open and s.first != "F" and (not s.booked or as_amend):
+    yield from _cancelling(s, mutant)
+    if not s.request and not s.cancel and s.old_open and s.first != "F" and (not s.booked or as_amend):
         at_once = mutant is Mutant.REPLACED_CLOSED_ON_COMMIT
         sent = s._replace(request="flying", second_total=TOTAL - s.booked, new_open=True, old_open=not at_once)
         yield f"cancel 1 and place 2 for {TOTAL - s.booked} is committed and sent", sent
@@ -242,24 +248,49 @@ def _replace(s: Replace, mutant: Mutant | None) -> Iterator[tuple[str, Replace]]
         yield "the request is lost", s._replace(request="gone")
         if not s.ended:
             landed = s._replace(request="gone")
-            if s.first == "L" and (s.first_filled == 0 or as_amend):
+            # ONLY_NEW: an order that has filled is not cancelled. STOP_ON_FAILURE: nothing is placed after that.
+            any_order = as_amend or mutant is Mutant.PARTLY_FILLED_REPLACED
+            places_all_the_same = as_amend or mutant is Mutant.PLACED_THOUGH_NOT_CANCELLED
+            if s.first == "L" and (s.first_filled == 0 or any_order):
                 yield "order 1 is cancelled and order 2 placed", landed._replace(first="X", second="L")
-                yield "order 1 is cancelled, placing order 2 fails", landed._replace(first="X")
-            elif as_amend:
-                yield "order 1 is filled, order 2 is placed all the same", landed._replace(second="L")
+                yield "order 1 is cancelled, placing order 2 fails", landed._replace(first="X", placing=True)
+            elif places_all_the_same:
+                name = "filled" if s.first == "F" else "not cancelled"
+                yield f"order 1 is {name}, order 2 is placed all the same", landed._replace(second="L")
             else:
                 yield "the cancel fails, so does the placing", landed
+    if s.placing:
+        yield "order 2 is not placed, ever", s._replace(placing=False)
+        if not s.ended:
+            yield "order 2 is placed after all", s._replace(placing=False, second="L")
+        if mutant is Mutant.HALF_ANSWER_BELIEVED and s.new_open:
+            yield "attempt 2 is dead, the answer says", s._replace(new_dead=True, new_open=False)
     if s.request and not s.ended:
         yield "end of the request passes", s._replace(ended=True)
-    if s.old_open and s.request and s.first in ("X", "F"):
+    if s.old_open and (s.request or s.cancel) and s.first in ("X", "F"):
         yield "attempt 1 is found closed, its fills are final", s._replace(old_open=False, booked=s.first_filled)
     if s.new_open and s.ended and s.second == "" and not s.new_dead:
         yield "attempt 2 is absent after the end: dead", s._replace(new_dead=True, new_open=False)
-    if s.new_dead and not s.old_open and not s.third and s.booked < TOTAL:
+    if s.new_dead and not s.old_open and not s.third and not s.cancel and s.booked < TOTAL:
         yield (
             f"attempt 3 is committed and sent for {TOTAL - s.booked}",
             s._replace(third="L", third_total=TOTAL - s.booked),
         )
+
+
+def _cancelling(s: Replace, mutant: Mutant | None) -> Iterator[tuple[str, Replace]]:
+    """The user's cancel goes to each order by itself; CANCELED needs both attempts of the request proved closed."""
+    if not s.cancel:
+        yield "the user cancels", s._replace(cancel=True)
+        return
+    for name in ("first", "second", "third"):
+        if getattr(s, name) == "L":
+            yield f"the {name} order's own cancel arrives", s._replace(**{name: "X"})
+    if s.new_open and s.second in ("X", "F"):
+        yield "attempt 2 is found closed", s._replace(new_open=False)
+    proved = not s.old_open and (not s.new_open or mutant is Mutant.CANCELED_BY_THE_OLD_LEG) and s.third != "L"
+    if proved and not s.canceled:
+        yield "CANCELED", s._replace(canceled=True)
 
 
 def _replace_broken(s: Replace) -> str | None:
@@ -267,9 +298,11 @@ def _replace_broken(s: Replace) -> str | None:
         return "S2"
     if s.first_filled + s.second_filled + s.third_filled > TOTAL:
         return "S3"
+    if s.canceled and "L" in (s.first, s.second, s.third):
+        return "S7"
     return None
 
 
 def _replace_good(s: Replace) -> bool:
-    """Everything asked for is executed."""
-    return s.first_filled + s.second_filled + s.third_filled == TOTAL
+    """Everything asked for is executed, or the user's cancel is done."""
+    return s.canceled or s.first_filled + s.second_filled + s.third_filled == TOTAL

@@ -71,7 +71,7 @@ MODELS = (
         amend.check,
         "Three generations of one order (total up, then below what may be filled already) by native amends "
         "that are lost, late or unanswered; by cancel, final fills and a new attempt; and by one request that "
-        "cancels and places.",
+        "cancels and places, while the user may cancel at any time.",
         "Executed never exceeds the largest committed total, and what status claims is what the venue shows.",
     ),
     Model(
@@ -171,6 +171,10 @@ KILLS = (
     Kill(Mutant.SETTING_SENT_AGAIN, "amend", _NATIVE, "S18"),
     Kill(Mutant.AMEND_BY_REMAINDER, "amend", _NATIVE, "S3"),
     Kill(Mutant.REPLACED_CLOSED_ON_COMMIT, "amend", _REPLACE, "S2"),
+    Kill(Mutant.PLACED_THOUGH_NOT_CANCELLED, "amend", _REPLACE, "S2"),
+    Kill(Mutant.PARTLY_FILLED_REPLACED, "amend", _REPLACE, "S3"),
+    Kill(Mutant.HALF_ANSWER_BELIEVED, "amend", _REPLACE, "S2"),
+    Kill(Mutant.CANCELED_BY_THE_OLD_LEG, "amend", _REPLACE, "S7"),
     Kill(Mutant.STALE_SNAPSHOT, "clock_and_loss", clock_and_loss.SEEN, "S6"),
     Kill(Mutant.HISTORY_BEFORE_SNAPSHOT, "clock_and_loss", clock_and_loss.SEEN, "S10"),
     Kill(Mutant.SEEN_ORDER_RECREATED, "clock_and_loss", clock_and_loss.SEEN, "S3"),

@@ -69,8 +69,11 @@ HAPPENS = {
     ],
     ("amend", "cancel and place in one request"): [
         "order 1 is cancelled, placing order 2 fails",
+        "order 2 is placed after all",
         "the cancel fails, so does the placing",
         "attempt 3 is committed and sent for 2",
+        "the second order's own cancel arrives",
+        "CANCELED",
     ],
     ("clock_and_loss", clock_and_loss.REPLY): ["the delayed commit lands", "the delayed commit is refused"],
     ("clock_and_loss", clock_and_loss.MEMORY): ["venue forgets order 1"],

@@ -237,7 +237,8 @@ def _memory(kernel: Kernel) -> int:
 
 async def memory(ground: Ground) -> None:
     """(e) The same by the operating system's count: the venue in a process of its own, resident memory of this one."""
-    count = min(ground.intents, 20_000)
+    # As many as the other parts have: of fewer, SQLite's page cache (64 MB, whatever is stored) would be most of it.
+    count = ground.intents
     config = {"house": False, "accounts": {ACCOUNT: {"balances": RICH}}}
     command = [sys.executable, "-m", "exchange_kernel_paper.server", "--port", "0", "--config", "-"]
     venue = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

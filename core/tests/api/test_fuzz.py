@@ -56,13 +56,12 @@ def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
         assert len(operations) >= 25
         for operation in operations:
             for mode in GenerationMode.POSITIVE, GenerationMode.NEGATIVE:
-                parameters = [each.name for each in (*operation.query, *operation.headers)]
-                if mode is GenerationMode.NEGATIVE and not (operation.body or parameters):
+                if mode is GenerationMode.NEGATIVE and not (operation.body or list(operation.query)):
                     continue
 
                 @given(case=operation.as_strategy(generation_mode=mode))
                 @settings(
-                    max_examples=10,
+                    max_examples=4,
                     deadline=None,
                     database=None,
                     derandomize=True,
@@ -81,7 +80,7 @@ def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
                     ask()
                 except Unsatisfiable:
                     assert mode is GenerationMode.NEGATIVE
-        assert min(counts[status] for status in (200, 422)) >= 20, counts
+        assert min(counts[status] for status in (200, 422)) >= 10, counts
     finally:
         worker.do(serving.__aexit__(None, None, None))
         worker.close()

@@ -25,6 +25,8 @@ __all__ = ["Cut", "Feed"]
 KEPT: Final = 2048
 CHUNK: Final = 256
 PING_S: Final = 15.0
+GATHER_S: Final = 0.02
+AT_ONCE: Final = 4
 
 
 class Cut(Exception):
@@ -39,6 +41,7 @@ class Feed:
         self._recent: deque[tuple[int, bytes]] = deque(maxlen=kept)
         self._wakes: set[asyncio.Event] = set()
         self._heard_of = False
+        self._waking: asyncio.Task[None] | None = None
         self.era = ""
         self.overflows = 0
 
@@ -61,6 +64,8 @@ class Feed:
     def close(self) -> None:
         """Stop listening."""
         self._kernel.unsubscribe_events(self._take)
+        if self._waking is not None:
+            self._waking.cancel()
         self._heard_of = False
 
     def _take(self, event: Event) -> None:
@@ -80,8 +85,20 @@ class Feed:
             "",
         )
         recent.append((event.seq, self._frame(row)))
-        for wake in self._wakes:
-            wake.set()
+        if self._wakes and (self._waking is None or self._waking.done()):
+            self._waking = asyncio.get_running_loop().create_task(self._wake_all(), name=f"readers {self._account}")
+
+    async def _wake_all(self) -> None:
+        """A few readers at a time, so that what runs orders on this loop gets its turn in between; and what comes at
+        once goes out at once."""
+        last = 0
+        while self._recent and self._recent[-1][0] != last:
+            await asyncio.sleep(GATHER_S)
+            last = self._recent[-1][0] if self._recent else 0
+            for number, wake in enumerate(tuple(self._wakes)):
+                wake.set()
+                if number % AT_ONCE == AT_ONCE - 1:
+                    await asyncio.sleep(0)
 
     def _frame(self, row: EventRow) -> bytes:
         return b"id: %s.%d\nevent: %s\ndata: %s\n\n" % (self.era.encode(), row.seq, row.kind.encode(), event_line(row))

@@ -10,9 +10,11 @@ from typing import Any
 from exchange_kernel.base import EventHandler, ExchangeKernel
 from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
 from exchange_kernel.errors import NotRunning
+from exchange_kernel.kernel.observed import observing
 from exchange_kernel.models import Limits
 from exchange_kernel.orders.admission import Admission
 from exchange_kernel.orders.names import check_id
+from exchange_kernel.orders.observe import observed
 from exchange_kernel.reconcile.bus import Bus
 from exchange_kernel.reconcile.runner import Runner
 from exchange_kernel.reconcile.session import Session, Settings
@@ -51,13 +53,14 @@ class Account(ExchangeKernel):
     ) -> None:
         check_id("exchange_id", exchange_id)
         self.exchange_id = exchange_id
-        self._adapter = adapter
+        self._settings = settings or Settings()
+        self._bare = adapter
+        self._adapter: VenueAdapter = observing(adapter) if self._settings.observe else adapter
         self._store = store
         self._venue = venue
         self._config = dict(venue_config or {})
         self._secrets = dict(secrets or {})
         self._limits = limits or Limits()
-        self._settings = settings or Settings()
         self._actual = actual or MemoryActualStore()
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
@@ -79,6 +82,13 @@ class Account(ExchangeKernel):
     def owns(self) -> bool:
         """Does this process own the account now? Only its owner sends anything."""
         return self._session is not None and self._session.owned
+
+    def _trading(self) -> Session:
+        """The running session of an account that may trade. Raises NotRunning, AdmissionDenied."""
+        session = self._running()
+        if self._settings.observe:
+            raise observed(self.exchange_id)
+        return session
 
     def _running(self) -> Session:
         session = self._session

@@ -96,6 +96,7 @@ def configure(folder: Path, venue: Venue, extra: str = "", account: str = "") ->
     """An ``exk.yaml`` in ``folder`` with one account at the venue."""
     path = folder / "exk.yaml"
     (folder / "paper.secret").write_text(SECRET + "\n")
+    (folder / "paper.secret").chmod(0o600)
     path.write_text(
         "accounts:\n"
         "  paper_main:\n"

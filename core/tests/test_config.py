@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange_kernel.config import Config, Reference, load, parse
+from exchange_kernel.config.reference import FORMS
 from exchange_kernel.errors import ConfigError, ExchangeKernelError, Unsupported
 
 FULL = """
@@ -31,6 +32,11 @@ accounts:
 
 def read(text: str) -> Config:
     return parse(text.encode(), Path("/etc/exk/exk.yaml"))
+
+
+def secret_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    path.write_bytes(content)
+    path.chmod(mode)
 
 
 def account(inside: str) -> str:
@@ -171,7 +177,10 @@ def test_what_yaml_would_guess_or_choke_on_is_refused(text: str, said: str) -> N
         (account("dead_man: {after_s: 60, cancels_everything: 1}"), "cancels_everything 1: must be true or false"),
         (account("dead_man: {after_s: 60, at_stop: LEAVES}"), "did you mean LEAVE?"),
         (account("dead_man: {after_s: 60, cancel_everything: true}"), "did you mean cancels_everything?"),
-        (account("secrets: {key: [a]}"), "accounts.a.secrets.key (not shown): must be env:NAME or file:PATH"),
+        (
+            account("secrets: {key: [a]}"),
+            f"accounts.a.secrets.key (not shown): must be {FORMS}",
+        ),
         ("accounts: {a: {venue: p}}\nstore: {url: mysql://h/d}", "store.url (not shown): must be sqlite:///FILE"),
         ("accounts: {a: {venue: p}}\nstore: {url: sqlite://}", "store.url"),
         ("accounts: {a: {venue: p}}\nstore: {url: 'sqlite:///:memory:'}", "must name a file"),
@@ -227,7 +236,7 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated(text: str) -> None:
 def test_references_resolve_from_environment_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`env:` reads the environment, `file:` a file beside the configuration, without the end of its last line."""
     monkeypatch.setenv("EXK_TEST_SECRET", "canary-env")
-    (tmp_path / "key").write_text("canary-file\n")
+    secret_file(tmp_path / "key", b"canary-file\n")
     path = tmp_path / "exk.yaml"
     path.write_text(account("secrets: {one: 'env:EXK_TEST_SECRET', two: 'file:key'}"))
     found = load(path).account("a")
@@ -258,9 +267,9 @@ def test_a_store_s_address_can_be_a_reference(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_a_reference_that_leads_nowhere_says_why(reference: str, said: str, tmp_path: Path) -> None:
     """A missing secret names its key and its reference."""
-    (tmp_path / "empty").write_text("\n")
-    (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    (tmp_path / "huge").write_bytes(b"x" * 70_000)
+    secret_file(tmp_path / "empty", b"\n")
+    secret_file(tmp_path / "binary", b"\xff\xfe")
+    secret_file(tmp_path / "huge", b"x" * 70_000)
 
     with pytest.raises(ConfigError) as caught:
         Reference(reference, tmp_path).resolve("accounts.a.secrets.key")

@@ -98,6 +98,7 @@ def test_a_kernel_trades_on_them(workshop: Workshop) -> None:
     folder = workshop.folder / "trade"
     folder.mkdir()
     (folder / "secret").write_text("open sesame")
+    (folder / "secret").chmod(0o600)
     accounts = (f'  {kind}: {{venue: new-{kind}, mode: paper, secrets: {{secret: "file:secret"}}}}' for kind in KINDS)
     (folder / "exk.yaml").write_text("\n".join(["accounts:", *accounts]) + "\n")
     (folder / "trade.py").write_text(TRADE)

@@ -148,12 +148,15 @@ class Platform:
                 self._venue(account)(),
                 self.store,
                 venue=account.venue,
-                mode=account.mode,
+                mode="" if account.observed else account.mode,
                 venue_config=account.config,
                 secrets=account.resolve_secrets(),
                 limits=account.limits,
                 settings=replace(
-                    self._settings, report_foreign=account.drift.foreign == "REPORT", dead_man=account.dead_man
+                    self._settings,
+                    report_foreign=account.drift.foreign == "REPORT",
+                    dead_man=account.dead_man,
+                    observe=account.observed,
                 ),
                 clock=self._clock,
                 ids=self._ids,

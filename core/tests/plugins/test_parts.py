@@ -252,6 +252,7 @@ def test_events_reach_a_sink_each_once_and_in_order(desk: Path) -> None:
     """Through a cut wire and a restart: the sink says where it is, and what is missing is sent."""
     configure(desk, sinks="[{use: acme-sink, config: {file: out.jsonl}, secrets: {token: 'file:token'}}]")
     (desk / "token").write_text("sesame")
+    (desk / "token").chmod(0o600)
     wait = """
         async def until(done):
             while not await done():

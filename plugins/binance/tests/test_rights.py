@@ -128,3 +128,12 @@ def test_the_simulator_tells_of_a_key_as_documented() -> None:
             await alice.ok("GET", "/api/v3/account")
 
     on_stage(scene, with_key(enableSpotAndMarginTrading=False, enableFutures=False))
+
+
+def test_a_key_that_may_only_read_is_enough_to_look() -> None:
+    """An account that is only observed takes a key without the trading permission, and says so in its rights; a key
+    that may withdraw is refused there all the same."""
+    found = taken(Restrictions(enableReading=True), "usdm", allow_withdraw=False, observe=True)
+    assert (found["read"], found["trade"]) == (True, False)
+    with pytest.raises(ConfigError, match="may withdraw"):
+        taken(Restrictions(enableReading=True, enableWithdrawals=True), "spot", allow_withdraw=False, observe=True)

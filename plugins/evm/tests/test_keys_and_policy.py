@@ -59,6 +59,19 @@ def test_a_keystore_opens_with_its_password_only(tmp_path: Path) -> None:
         asyncio.run(signer_of({"password": "sesame"}, str(tmp_path / "nothing")))
 
 
+def test_an_address_that_is_only_looked_at_needs_no_key() -> None:
+    """Without a key nobody signs, under no circumstances; an address that trades still needs one."""
+    nobody = asyncio.run(signer_of({}, watched=ADDRESS))
+    assert nobody.address == ADDRESS
+    with pytest.raises(NotAuthorized, match="there is no key"):
+        asyncio.run(nobody.sign(unsigned()))
+    with pytest.raises(NotAuthorized, match="there is no key"):
+        asyncio.run(nobody.sign_typed({}))
+    assert isinstance(asyncio.run(signer_of({"key": KEY}, watched=ADDRESS)), LocalSigner)
+    with pytest.raises(ConfigError, match="must be given"):
+        asyncio.run(signer_of({}))
+
+
 def unsigned(to: str = ROUTER, value: int = 0, data: bytes = b"\x01\x02\x03\x04", nonce: int = 0) -> Unsigned:
     return Unsigned(1, nonce, to, value, data, 50_000, 10, 1)
 

@@ -45,6 +45,9 @@ async def command(
         else:
             for intent_id in intent_ids:
                 wanted.setdefault(await at.find(intent_id, account), []).append(intent_id)
+        for name, ids in wanted.items():
+            if ids and name in at.config.accounts:
+                at.config.accounts[name].may_trade()
         changed: dict[str, list[str]] = {}
         for name, ids in wanted.items():
             changed[name] = []

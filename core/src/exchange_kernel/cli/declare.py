@@ -169,7 +169,8 @@ class Counter:
 
 @asynccontextmanager
 async def counter(config: Config, account: AccountConfig, clock: Clock) -> AsyncIterator[Counter]:
-    """Open an account's venue to check orders. Raises ConfigError, NotAuthorized, Unavailable."""
+    """Open an account's venue to check orders. Raises AdmissionDenied, ConfigError, NotAuthorized, Unavailable."""
+    account.may_trade()
     plugins = load(policy=Policy.of(config.allowed_plugins))
     installed = plugins.venue(account.venue, account.plugin)
     field = f"accounts.{account.name}.admission"

@@ -18,12 +18,16 @@ from exchange_kernel.errors import ExchangeKernelError
 # Name to module and what it does: the list that `exk --help` prints without importing any of them.
 COMMANDS: Final = {
     "demo": ("demo", "See it work: orders, faults, a kill -9, and the proof from the venue's own ledger."),
+    "init": ("init", "Write a configuration with comments."),
+    "doctor": ("doctor", "What is missing before everything works."),
+    "accounts": ("accounts", "What is configured, what works of it, what is there."),
+    "symbols": ("symbols", "What may be traded on an account, in which steps."),
     "run": ("run", "Run the kernels of the configured accounts until stopped."),
     "api": ("api", "Serve the HTTP API beside kernels that run in other processes."),
     "token": ("token", "Look after tokens of the HTTP API."),
     "apply": ("apply", "Make the store say what order files say."),
     "diff": ("diff", "What applying order files would change."),
-    "schema": ("schema", "The JSON Schema of order files, for editors."),
+    "schema": ("schema", "The JSON Schema of order files and configuration."),
     "place": ("place", "Declare an order."),
     "modify": ("modify", "Change an order: a new total amount, or a new price."),
     "cancel": ("cancel", "Want orders gone."),

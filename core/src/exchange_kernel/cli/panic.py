@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from exchange_kernel.cli.desk import account_option, actor_option, config_option, missing_file, reason_option, run
+from exchange_kernel.cli.exits import Failed
 from exchange_kernel.cli.halt import one_or_all
 from exchange_kernel.cli.output import clean
 from exchange_kernel.clock import SystemClock, SystemIds
@@ -49,6 +50,12 @@ async def command(
     config = load(config_path)
     accounts = list(config.accounts.values()) if account is None else [config.account(account)]
     # Whatever is wrong with other plugins, the accounts of this one are to be emptied.
+    for each in accounts:
+        if each.observed:
+            click.echo(f"{clean(each.name)}: only observed (mode: observe): nothing is cancelled from here")
+    accounts = [each for each in accounts if not each.observed]
+    if account is not None and not accounts:
+        raise Failed(f"{account} is only observed: say in its mode what it is, with a key that may trade", 2)
     plugins = load_plugins(policy=replace(Policy.of(config.allowed_plugins), strict=False), patience=PLUGIN_S)
     store = asyncio.create_task(_halt_stored(config, [each.name for each in accounts], actor, reason))
     found = await asyncio.gather(*(_one(config, each, plugins, store, actor, reason, foreign) for each in accounts))

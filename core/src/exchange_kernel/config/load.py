@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
-from exchange_kernel.config.reference import Reference, is_reference
+from exchange_kernel.config.reference import FORMS, Reference, is_reference
 from exchange_kernel.config.section import Described, Section
 from exchange_kernel.config.settings import AccountConfig, Config, Drift, Use
 from exchange_kernel.config.strict_yaml import MAX_BYTES, Node, read
 from exchange_kernel.errors import ConfigError, Unsupported
 from exchange_kernel.models import DeadManPolicy, Limits
 from exchange_kernel.orders.names import check_id
+from exchange_kernel.orders.observe import OBSERVE
 from exchange_kernel.schema import amount
 from exchange_kernel.schema.fields import identifier
 
 DEFAULT_PATH = "exk.yaml"
 DEFAULT_DATABASE = "exk.db"
 
-MODES = ("paper", "testnet", "fork", "live")
+MODES = ("paper", "testnet", "fork", "live", OBSERVE)
 LATER = {"foreign": ("ADOPT", "CANCEL"), "ours": ("RESTORE",)}
 """Policies that are named in the design and not built yet."""
 
@@ -86,10 +87,12 @@ def _store_url(section: Section | None, folder: Path) -> str | Reference:
         parts = urlsplit(url)
         if parts.password is not None or "password" in parts.query:
             rule = "holds a password, which does not belong in this file"
-            raise section.refuse("url", rule, "put the whole address into env:NAME or file:PATH", hide=True)
+            raise section.refuse(
+                "url", rule, "put the whole address into env:NAME, file:PATH or keyring:SERVICE/USER", hide=True
+            )
         return url
     if kind != "sqlite" or not rest:
-        raise section.refuse("url", "must be sqlite:///FILE or postgresql://…, or env:NAME or file:PATH", hide=True)
+        raise section.refuse("url", f"must be sqlite:///FILE or postgresql://…, or {FORMS}", hide=True)
     file = rest.removeprefix("/")
     if not rest.startswith("/") or not file or file.startswith(":") or "?" in file:
         raise section.refuse("url", "must name a file: sqlite:///relative.db or sqlite:////absolute.db")
@@ -122,6 +125,8 @@ def _account(name: str, section: Section, folder: Path) -> AccountConfig:
     drift = section.section("drift")
     admission = _uses(section, "admission", folder)
     dead_man = section.section("dead_man")
+    if mode == OBSERVE and dead_man is not None:
+        raise section.refuse("dead_man", "must not stand where nothing is sent (mode: observe)", "leave it out")
     section.done()
     return AccountConfig(
         name=name,
@@ -169,7 +174,7 @@ def _use(node: Node, path: str, folder: Path) -> Use:
 
 def _venue_config(node: Node, account: Section) -> dict[str, object]:
     section = Section(node, f"{account.path}.config")
-    _refuse_secrets(section, f"write {account.path}.secrets.NAME: env:NAME or file:PATH")
+    _refuse_secrets(section, f"write {account.path}.secrets.NAME: {FORMS}")
     plain = node.plain()
     assert isinstance(plain, dict)
     return plain
@@ -187,7 +192,7 @@ def _secrets(section: Section, folder: Path) -> dict[str, Reference]:
     found = {}
     for key, node in section.nodes():
         if not isinstance(node.value, str) or not is_reference(node.value):
-            rule = "must be env:NAME or file:PATH, never the secret itself"
+            rule = f"must be {FORMS}, never the secret itself"
             raise section.refuse(key, rule, "if it was the secret itself, treat it as leaked", hide=True)
         found[key] = Reference(node.value, folder)
     return found

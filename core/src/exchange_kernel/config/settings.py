@@ -11,6 +11,7 @@ from typing import Any, Literal
 from exchange_kernel.config.reference import Reference
 from exchange_kernel.errors import ConfigError
 from exchange_kernel.models import DeadManPolicy, Limits
+from exchange_kernel.orders.observe import OBSERVE, observed
 from exchange_kernel.schema.fields import close_to
 
 
@@ -43,7 +44,8 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class AccountConfig:
-    """One account. ``mode``: what the venue must say it is (``paper``, ``testnet``, ``fork``, ``live``), "" for any.
+    """One account. ``mode``: what the venue must say it is (``paper``, ``testnet``, ``fork``, ``live``), "" for any; or
+    ``observe``: whatever it is, it is only looked at.
 
     ``plugin``: the distribution that its venue must come from, "" where only one offers it. ``config`` belongs to the
     venue's plugin and is passed on as it stands: text, ints, bools, None, lists, mappings. ``admission``: the checks
@@ -60,6 +62,16 @@ class AccountConfig:
     plugin: str = ""
     admission: tuple[Use, ...] = ()
     dead_man: DeadManPolicy | None = None
+
+    @property
+    def observed(self) -> bool:
+        """Is it only looked at?"""
+        return self.mode == OBSERVE
+
+    def may_trade(self) -> None:
+        """Raises AdmissionDenied for an account that is only looked at."""
+        if self.observed:
+            raise observed(self.name)
 
     def resolve_secrets(self) -> dict[str, str]:
         """The account's own secrets. Raises ConfigError for the first that is missing."""

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 from exchange_kernel.base import EventHandler, ExchangeKernel
 from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
 from exchange_kernel.errors import NotRunning
+from exchange_kernel.kernel.observed import observing
 from exchange_kernel.models import Limits
 from exchange_kernel.orders.admission import Admission
 from exchange_kernel.orders.names import check_id
+from exchange_kernel.orders.observe import observed
 from exchange_kernel.reconcile.bus import Bus
 from exchange_kernel.reconcile.meter import Meter
 from exchange_kernel.reconcile.queue import MemoryQueue
@@ -67,13 +69,14 @@ class Account(ExchangeKernel):
     ) -> None:
         check_id("exchange_id", exchange_id)
         self.exchange_id = exchange_id
-        self._adapter = adapter
+        self._settings = settings or Settings()
+        self._bare = adapter
+        self._adapter: VenueAdapter = observing(adapter) if self._settings.observe else adapter
         self._store = store
         self._venue = venue
         self._config = dict(venue_config or {})
         self._secrets = dict(secrets or {})
         self._limits = limits or Limits()
-        self._settings = settings or Settings()
         self._actual = actual or MemoryActualStore()
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
@@ -110,6 +113,13 @@ class Account(ExchangeKernel):
             return None
         depth = len(session.queue) if isinstance(session.queue, MemoryQueue) else 0
         return Inside(session.owned, bool(session.halted), bool(session.recovering), depth)
+
+    def _trading(self) -> Session:
+        """The running session of an account that may trade. Raises NotRunning, AdmissionDenied."""
+        session = self._running()
+        if self._settings.observe:
+            raise observed(self.exchange_id)
+        return session
 
     def _running(self) -> Session:
         session = self._session

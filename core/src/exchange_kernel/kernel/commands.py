@@ -60,7 +60,7 @@ class Commands(Account):
         group_id: str | None,
         labels: Mapping[str, str] | None,
     ) -> list[str]:
-        session = self._running()
+        session = self._trading()
         tags = check_labels(labels)
         now = self._clock.now_ms()
         names = [new_id(now, self._ids.new(12)) for _ in orders] if intent_ids is None else list(intent_ids)
@@ -134,7 +134,7 @@ class Commands(Account):
     async def modify_order(
         self, intent_id: str, new_order: StandardOrder, *, expected_generation: int | None = None
     ) -> int:
-        session = self._running()
+        session = self._trading()
         check_id("intent_id", intent_id)
         checked, _, value = await check_order(session, self._limits, new_order)
         current = await self.get_order_intent(intent_id)
@@ -162,7 +162,7 @@ class Commands(Account):
         return generation
 
     async def cancel_order(self, intent_id: str, *, reason: str = "") -> None:
-        session = self._running()
+        session = self._trading()
         check_id("intent_id", intent_id)
         # Memory is stale from here on, even if the commit's answer is late: the check before a send must look (R4,
         # R20).
@@ -171,7 +171,7 @@ class Commands(Account):
         session.user_wrote([intent_id], Priority.CANCEL)
 
     async def cancel_all_orders(self, symbol_id: str | None = None, *, reason: str = "") -> list[str]:
-        session = self._running()
+        session = self._trading()
         if symbol_id is not None:
             find_symbol(session, symbol_id)
         rows = await self._store.intents(self.exchange_id, symbol=symbol_id, active_only=True)

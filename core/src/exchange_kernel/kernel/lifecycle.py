@@ -40,7 +40,10 @@ class Lifecycle(Account):
             raise
 
     async def _open(self) -> None:
-        context = Context(self.exchange_id, self._config, self._clock.now_ms, self._clock.sleep, self._secrets)
+        observe = self._settings.observe
+        context = Context(
+            self.exchange_id, self._config, self._clock.now_ms, self._clock.sleep, self._secrets, observe=observe
+        )
         opened = await self._adapter.open(context)
         if self._mode and opened.mode != self._mode:
             raise ConfigError(
@@ -49,7 +52,7 @@ class Lifecycle(Account):
                 f"the venue says this account is {opened.mode}",
                 "set the mode to what it is, or connect to the other venue",
             )
-        if opened.mode == "live" and not self._limits.complete:
+        if opened.mode == "live" and not observe and not self._limits.complete:
             raise ConfigError(
                 f"accounts.{self.exchange_id}.limits",
                 "incomplete",
@@ -58,7 +61,7 @@ class Lifecycle(Account):
             )
         listed = await self._adapter.markets()
         if self._vet is not None:
-            self._vet(self._adapter, listed)
+            self._vet(self._bare, listed)
         markets = {market.symbol_id: market for market in listed}
         if self._settings.dead_man is not None and not (
             isinstance(self._adapter, DeadMan) and any(each.capabilities.offers("dead_man") for each in listed)
@@ -231,7 +234,7 @@ class Lifecycle(Account):
             for name, part in self._runner.components.items()
         }
         blocked = session.blocked()
-        parts["account"] = ComponentHealth(not blocked, blocked)
+        parts["account"] = ComponentHealth(not blocked or self._settings.observe, blocked)
         try:
             await self._store.account_row(self.exchange_id)
             parts["store"] = ComponentHealth(True)

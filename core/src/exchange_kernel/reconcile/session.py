@@ -35,7 +35,7 @@ class Settings:
     """Timing and sizes of one account's reconciler. Seconds unless the name says ms.
 
     ``report_foreign``: does an event tell about each order of somebody else? ``dead_man``: the venue's dead-man switch
-    is kept armed while this reconciler works.
+    is kept armed while this reconciler works. ``observe``: nothing is ever sent from here.
     """
 
     concurrency: int = 256
@@ -56,6 +56,7 @@ class Settings:
     quote_every: float = 1.0
     report_foreign: bool = True
     dead_man: DeadManPolicy | None = None
+    observe: bool = False
 
 
 @dataclass(slots=True)
@@ -157,6 +158,8 @@ class Session:
 
     def blocked(self) -> str:
         """Why nothing may be opened now, or ""."""
+        if self.settings.observe:
+            return "only observed (mode: observe)"
         if self.stopping:
             return "the kernel is stopping"
         if self.recovering:

@@ -69,6 +69,7 @@ class Context:
     """What an adapter is given: its account's own configuration and credentials, and the clock. Nothing else.
 
     ``clock()`` returns local ms UTC. ``monotonic()`` and ``sleep(seconds)`` belong to the same time source.
+    ``observe``: the account is only looked at: no ``prepare`` will come, and credentials that may not trade are enough.
     """
 
     account: str
@@ -76,6 +77,7 @@ class Context:
     clock: Callable[[], Ms]
     sleep: Callable[[float], Any]
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    observe: bool = False
 
 
 class VenueAdapter(Protocol):

@@ -106,7 +106,7 @@ class BinanceAdapter:
             if symbol not in listed:
                 rule = f"is not listed in market {config.market}"
                 raise ConfigError("symbols", symbol, rule, "write BTC/USDT on spot, BTC/USDT:USDT on usdm")
-        may = await _whole(rights(session, config))
+        may = await _whole(rights(session, config, observe=session.ctx.observe))
         notices = (Notice("credentials", "the key may withdraw", "withdraw"),) if may.get("withdraw") else ()
         follower = Follower(dialect, lambda: self._stream(config, session), session.venue_ms)
         self._now = _Open(session, dialect, follower, notices)

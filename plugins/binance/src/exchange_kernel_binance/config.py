@@ -162,7 +162,12 @@ class BinanceConfig:
             raise ConfigError("symbols", self.symbols, "must be a list of symbols", "for example [BTC/USDT]")
         if "@" in self.budget_url:
             rule = "holds a password or a user, which does not belong in this file"
-            raise ConfigError("budget_url", "(not shown)", rule, "write secrets.budget_url: env:NAME or file:PATH")
+            raise ConfigError(
+                "budget_url",
+                "(not shown)",
+                rule,
+                "write secrets.budget_url: env:NAME or the like",
+            )
         if type(self.allow_withdraw_key) is not bool:
             raise ConfigError("allow_withdraw_key", self.allow_withdraw_key, "must be true or false")
         self._check_account()

@@ -44,18 +44,19 @@ def told_by(config: BinanceConfig) -> bool:
     return config.network == "live" or (config.network == "custom" and "spot" in config.addresses)
 
 
-async def rights(session: Session, config: BinanceConfig) -> Mapping[str, bool]:
+async def rights(session: Session, config: BinanceConfig, *, observe: bool = False) -> Mapping[str, bool]:
     """What the key may do; empty where nobody knows.
 
-    Raises ConfigError for a key that may withdraw where that is not allowed, NotAuthorized for one that may not trade,
-    and what reads raise.
+    Raises ConfigError for a key that may withdraw where that is not allowed, NotAuthorized for one that may not trade
+    (unless ``observe``: it is only to be read with), and what reads raise.
     """
     if not told_by(config):
         return {}
-    return taken(await session.read(_PATH, (), _read), config.market, allow_withdraw=config.allow_withdraw_key)
+    found = await session.read(_PATH, (), _read)
+    return taken(found, config.market, allow_withdraw=config.allow_withdraw_key, observe=observe)
 
 
-def taken(found: Restrictions, market: str, *, allow_withdraw: bool) -> Mapping[str, bool]:
+def taken(found: Restrictions, market: str, *, allow_withdraw: bool, observe: bool = False) -> Mapping[str, bool]:
     """What such a key may do in this market. Raises ConfigError, NotAuthorized for one that is not taken."""
     if found.enableWithdrawals and not allow_withdraw:
         raise ConfigError(
@@ -65,14 +66,15 @@ def taken(found: Restrictions, market: str, *, allow_withdraw: bool) -> Mapping[
             "use a key that may not, or write allow_withdraw_key: true",
         )
     permission = TRADES[market]
-    if not getattr(found, permission):
+    may_trade: bool = getattr(found, permission)
+    if not may_trade and not observe:
         raise NotAuthorized(
             f"the key may not trade here: its permission {permission} is off, and Binance refuses such orders (-2015)",
             code="-2015",
         )
     return {
         "read": found.enableReading,
-        "trade": True,
+        "trade": may_trade,
         "transfer": found.enableInternalTransfer or found.permitsUniversalTransfer,
         "withdraw": found.enableWithdrawals,
         "from_any_address": not found.ipRestrict,

@@ -98,7 +98,9 @@ class EvmAdapter:
 
     async def _opened(self, ctx: Context) -> Opened:
         config = EvmConfig.of(ctx.config, self._venue.settings)
-        signer = self._signer or await signer_of(ctx.secrets, config.keystore)
+        signer = self._signer or await signer_of(
+            ctx.secrets, config.keystore, watched=config.address if ctx.observe else ""
+        )
         if config.address and config.address != signer.address:
             raise NotAuthorized(f"the key signs for {signer.address}, not for {config.address}")
         chain, address = config.chain, signer.address

@@ -76,15 +76,33 @@ class LocalSigner:
         raise TypeError("a signer is neither copied nor pickled: it holds a key")
 
 
-async def signer_of(secrets: Mapping[str, str], keystore: str = "") -> LocalSigner:
+class NoSigner:
+    """Stands for an address that is only looked at, and signs nothing."""
+
+    __slots__ = ("address",)
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    async def sign(self, transaction: Unsigned) -> bytes:
+        raise NotAuthorized(f"{self.address} is only observed: there is no key")
+
+    async def sign_typed(self, message: Mapping[str, Any]) -> bytes:
+        raise NotAuthorized(f"{self.address} is only observed: there is no key")
+
+
+async def signer_of(secrets: Mapping[str, str], keystore: str = "", *, watched: str = "") -> Signer:
     """The signer an account's secrets make.
 
     ``secrets["key"]``: 32 bytes in hex, from wherever the account's configuration says (an environment variable, a
     secret file). Or ``keystore``: path of an encrypted keystore (version 3, scrypt), and ``secrets["password"]``.
+    ``watched``: an address that is only looked at; where it is given and no key is, nobody signs.
 
     Raises ConfigError where neither or both are there or the file is no such keystore, NotAuthorized for a wrong
     password.
     """
+    if watched and not secrets.get("key") and not keystore:
+        return NoSigner(watched)
     if bool(secrets.get("key")) == bool(keystore):
         raise ConfigError(
             "secrets.key",

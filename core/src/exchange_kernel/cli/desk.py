@@ -15,6 +15,7 @@ import click
 from exchange_kernel.cli.exits import Failed
 from exchange_kernel.clock import SystemClock
 from exchange_kernel.config import DEFAULT_PATH, Config, load
+from exchange_kernel.errors import ExchangeKernelError
 from exchange_kernel.state import IntentStateStore
 
 P = ParamSpec("P")
@@ -31,7 +32,18 @@ config_option = click.option(
     show_default=True,
     show_envvar=True,
 )
-account_option = click.option("-A", "--account", help="Only this account.")
+
+
+def _accounts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The configured accounts, for the shell; none where there is no configuration to read."""
+    try:
+        known = load(ctx.params.get("config_path") or os.environ.get("EXK_CONFIG") or DEFAULT_PATH).accounts
+    except ExchangeKernelError:
+        return []
+    return [name for name in known if name.startswith(incomplete)]
+
+
+account_option = click.option("-A", "--account", help="Only this account.", shell_complete=_accounts)
 output_option = click.option(
     "-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", help="For people, or for programs."
 )

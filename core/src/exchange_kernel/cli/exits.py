@@ -29,6 +29,7 @@ EXITS: Final = {
     5: "the store or the venue cannot be reached now",
     6: "conflict: the intent exists with another order, has changed, or is finished",
     7: "there are differences (exk diff)",
+    8: "not within the time (exk wait)",
 }
 
 _CODES: Final[tuple[tuple[type[ExchangeKernelError], int], ...]] = (

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from exchange_kernel import __version__
 from exchange_kernel.cli.exits import EXITS, Failed, code_of
@@ -33,6 +34,9 @@ COMMANDS: Final = {
     "cancel": ("cancel", "Want orders gone."),
     "get": ("get", "List intents, orders, positions, accounts or events."),
     "describe": ("describe", "Everything known about one intent."),
+    "history": ("history", "How an intent came to be what it is."),
+    "why": ("why", "What keeps an intent where it is."),
+    "wait": ("wait", "Wait until intents are what they should be."),
     "events": ("events", "Print the event log, and follow it."),
     "resolve": ("resolve", "Decide about an order that is parked or of unknown outcome."),
     "halt": ("halt", "Refuse and send no order, durably, until resumed."),
@@ -40,6 +44,8 @@ COMMANDS: Final = {
     "panic": ("panic", "Cancel everything at the venue now, even with the store and the kernel dead."),
     "verify": ("verify", "Check the event log's chain, and that it adds up to what is stored."),
     "db": ("db", "Look after the store's schema."),
+    "explain": ("explain", "What a field of order files and configuration means."),
+    "completion": ("completion", "The script that completes exk in your shell."),
     "plugins": ("plugins", "Look after plugins: list, install, examine them."),
     "new-plugin": ("new_plugin", "Write a new venue's plugin that works, to begin from."),
     "conformance": ("conformance", "Run the conformance cases against a venue."),
@@ -58,6 +64,12 @@ class Exk(click.Group):
         module = import_module(f"exchange_kernel.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # The names are known without importing a single command: the shell waits for this.
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -200,10 +200,20 @@ def test_a_copy_of_the_store_that_used_the_orders_number_has_executed_it(
     asyncio.run(scene())
 
 
+PAST: dict[str, dict[str, Any]] = {
+    "pruned": {"error": {"code": -32000, "message": "missing trie node 0xab"}},
+    "of another branch": {"result": hex(10**6)},
+}
+
+
+@pytest.mark.parametrize("past", PAST)
 @pytest.mark.parametrize("dedupe", ["number", "onchain"])
-def test_a_copys_swap_is_found_by_nodes_that_have_pruned_old_states(node: Node, trader: Trader, dedupe: str) -> None:
-    """They no longer say how many transactions the account had at an older block: the blocks since the order was made
-    are read instead. What is there is the order: it is never told as absent, which would have it sent a second time."""
+def test_a_copys_swap_is_found_by_nodes_whose_old_states_are_no_use(
+    node: Node, trader: Trader, dedupe: str, past: str
+) -> None:
+    """They no longer say how many transactions the account had at an older block, or say it of another branch: the
+    blocks since the order was made are read instead. What is there is the order: it is never told as absent, which
+    would have it sent a second time."""
     allow(trader)
     swaps(trader)
     asked: set[int] = set()
@@ -219,9 +229,8 @@ def test_a_copys_swap_is_found_by_nodes_that_have_pruned_old_states(node: Node, 
 
     def missing(body: bytes) -> bytes:
         said = json.loads(body)
-        error = {"code": -32000, "message": "missing trie node 0xab"}
         rows = [
-            {"jsonrpc": "2.0", "id": row["id"], "error": error} if row["id"] in asked else row
+            {"jsonrpc": "2.0", "id": row["id"], **PAST[past]} if row["id"] in asked else row
             for row in (said if isinstance(said, list) else [said])
         ]
         return json.dumps(rows if isinstance(said, list) else rows[0]).encode()

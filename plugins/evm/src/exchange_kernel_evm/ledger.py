@@ -197,16 +197,23 @@ class Ledger:
         return row
 
     async def user_of(self, nonce: int, final: int, since: Ms) -> Mapping[str, Any] | None:
-        """The transaction that used a number by the block ``final``, and not before ``since`` (ledger ms). Where the
-        nodes no longer have the states to find it in, the blocks are read, as many as :data:`MAX_READ`. None where it
-        is not shown. Raises Unavailable, RateLimited."""
+        """The transaction that used a number by the block ``final``, and not before ``since`` (ledger ms).
+
+        Found by the states of blocks. Where nodes no longer have those, or where the block that they lead to does not
+        show it (several machines behind one address need not agree), the blocks themselves are read. None only where
+        it was looked for in :data:`MAX_READ` blocks: what somebody has used is never nobody's. Raises Unavailable,
+        RateLimited."""
+        found = await self._by_states(nonce, final)
+        return found if found is not None else await self._read_back(nonce, final, since)
+
+    async def _by_states(self, nonce: int, final: int) -> Mapping[str, Any] | None:
         low, step = final, 1
         while low > 0:
             low = max(0, low - step)
             step *= 2
             count = await self._count(low)
             if count is None:
-                return await self._read_back(nonce, final, since)
+                return None
             if count <= nonce:
                 break
         high = final
@@ -214,22 +221,25 @@ class Ledger:
             middle = (low + high) // 2
             count = await self._count(middle)
             if count is None:
-                return await self._read_back(nonce, final, since)
+                return None
             low, high = (middle, high) if count <= nonce else (low, middle)
         row = await self.block_with(high)
         return who_used(row["transactions"], self.address, nonce)
 
     async def _read_back(self, nonce: int, final: int, since: Ms) -> Mapping[str, Any] | None:
-        for top in range(final, max(-1, final - MAX_READ), -READ_AT_ONCE):
-            heights = range(top, max(-1, top - READ_AT_ONCE), -1)
+        last = max(-1, final - MAX_READ)
+        for top in range(final, last, -READ_AT_ONCE):
+            heights = range(top, max(last, top - READ_AT_ONCE), -1)
             _, answers = await self.rpc.read([("eth_getBlockByNumber", (hex(height), True)) for height in heights])
-            for answer in answers:
+            for height, answer in zip(heights, answers, strict=True):
                 row = _sound(answer)
                 if not isinstance(row, Mapping):
-                    raise Unavailable("a block is not known to the node that was asked")
+                    raise Unavailable(f"block {height} is not known to the node that was asked")
                 found = who_used(row["transactions"], self.address, nonce)
-                if found is not None or Block.of(row).time < since - CLOCK_SLACK_MS:
+                if found is not None:
                     return found
+                if height == 0 or Block.of(row).time < since - CLOCK_SLACK_MS:
+                    raise Unavailable(f"number {nonce} is used, and no block since the order shows by what")
         return None
 
     async def own_since(self, since: Ms, head: Block) -> tuple[list[Mapping[str, Any]], Ms]:

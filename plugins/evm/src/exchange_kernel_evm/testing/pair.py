@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from exchange_kernel_evm.testing.chain import Chain
+from exchange_kernel_evm.testing.errors import TestChainError
 from exchange_kernel_evm.testing.node import AnvilNode
 
 __all__ = ["FORK_URL_VARIABLE", "ForkedChain", "forked_chain"]
 
 FORK_URL_VARIABLE: Final = "EXK_FORK_URL"
+_TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,23 @@ class ForkedChain:
         return self.node.chain
 
 
+def _filled(running: ExitStack, fill: Callable[[Chain], None] | None) -> AnvilNode:
+    """An upstream. On a busy machine a node sometimes stands still for good: then another is tried."""
+    for left in reversed(range(_TRIES)):
+        with ExitStack() as tried:
+            upstream = tried.enter_context(AnvilNode())
+            try:
+                if fill is not None:
+                    fill(upstream.chain)
+            except (TestChainError, OSError):
+                if not left:
+                    raise
+                continue
+            running.push(tried.pop_all())
+            return upstream
+    raise AssertionError("unreachable")
+
+
 @contextmanager
 def forked_chain(fill: Callable[[Chain], None] | None = None) -> Iterator[ForkedChain]:
     """Start an upstream, let `fill` deploy to it, and fork it; with `$EXK_FORK_URL` fork that and fill nothing."""
@@ -40,8 +59,6 @@ def forked_chain(fill: Callable[[Chain], None] | None = None) -> Iterator[Forked
         url = os.environ.get(FORK_URL_VARIABLE)
         upstream: AnvilNode | None = None
         if not url:
-            upstream = running.enter_context(AnvilNode())
-            if fill is not None:
-                fill(upstream.chain)
+            upstream = _filled(running, fill)
             url = upstream.url
         yield ForkedChain(running.enter_context(AnvilNode(fork_url=url)), upstream)

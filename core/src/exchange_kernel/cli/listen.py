@@ -42,8 +42,11 @@ def listen_options(*, required: bool) -> Callable[[Any], Any]:
     return add
 
 
-def listening(address: str | None, cert: Path | None, key: Path | None, names: tuple[str, ...]) -> Serving:
-    """Serves a platform as these options say. Raises ConfigError, before anything is started."""
+def listening(
+    address: str | None, cert: Path | None, key: Path | None, names: tuple[str, ...], *, probes: bool = False
+) -> Serving:
+    """Serves a platform as these options say; ``probes``: only what tells how it stands. Raises ConfigError, before
+    anything is started."""
     if address is None:
         if cert or key or names:
             raise ConfigError("listen", "(nothing)", "is required with --tls-cert, --tls-key and --name")
@@ -57,8 +60,8 @@ def listening(address: str | None, cert: Path | None, key: Path | None, names: t
 
     @asynccontextmanager
     async def serving(platform: Platform) -> AsyncIterator[None]:
-        async with serve(platform, where) as url:
-            click.echo(f"the API is at {url}")
+        async with serve(platform, where, probes=probes) as url:
+            click.echo(f"{'probes are' if probes else 'the API is'} at {url}")
             yield
 
     return serving

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "accounts": ("accounts", "What is configured, what works of it, what is there."),
     "symbols": ("symbols", "What may be traded on an account, in which steps."),
     "run": ("run", "Run the kernels of the configured accounts until stopped."),
+    "worker": ("worker", "Run a share of the accounts, beside other workers."),
     "api": ("api", "Serve the HTTP API beside kernels that run in other processes."),
     "token": ("token", "Look after tokens of the HTTP API."),
     "apply": ("apply", "Make the store say what order files say."),

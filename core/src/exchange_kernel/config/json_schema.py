@@ -120,6 +120,17 @@ def config_schema() -> dict[str, Any]:
                     "additionalProperties": _ACCOUNT,
                 },
                 "sinks": _USES,
+                "redis": _or_nothing(
+                    _object(
+                        {
+                            "url": {
+                                "type": "string",
+                                "description": "redis[s]://HOST:PORT/DB without a password, or where the address is",
+                            }
+                        },
+                        "url",
+                    )
+                ),
             },
             "accounts",
         ),

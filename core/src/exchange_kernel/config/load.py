@@ -17,6 +17,7 @@ from exchange_kernel.orders.names import check_id
 from exchange_kernel.orders.observe import OBSERVE
 from exchange_kernel.schema import amount
 from exchange_kernel.schema.fields import identifier
+from exchange_kernel.state.redis.address import Address
 
 DEFAULT_PATH = "exk.yaml"
 DEFAULT_DATABASE = "exk.db"
@@ -49,6 +50,7 @@ def parse(raw: bytes, path: Path) -> Config:
     folder = path.resolve().parent
     top = Section(read(raw, path.name), "")
     store = top.section("store")
+    redis = top.section("redis")
     state_dir = folder / Path(top.text("state_dir", ".exk")).expanduser()
     plugins = top.section("plugins")
     accounts = top.section("accounts")
@@ -64,6 +66,7 @@ def parse(raw: bytes, path: Path) -> Config:
         path=path,
         allowed_plugins=None if plugins is None else _allowed(plugins),
         sinks=sinks,
+        redis=None if redis is None else _redis_url(redis, folder),
     )
 
 
@@ -97,6 +100,23 @@ def _store_url(section: Section | None, folder: Path) -> str | Reference:
     if not rest.startswith("/") or not file or file.startswith(":") or "?" in file:
         raise section.refuse("url", "must name a file: sqlite:///relative.db or sqlite:////absolute.db")
     return f"{scheme}:///{folder / Path(file).expanduser()}"
+
+
+def _redis_url(section: Section, folder: Path) -> str | Reference:
+    url = section.text("url")
+    section.done()
+    if is_reference(url):
+        return Reference(url, folder)
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        password = None
+    if password is not None:
+        rule = "holds a password, which does not belong in this file"
+        hint = "put the whole address into env:NAME, file:PATH or keyring:SERVICE/USER"
+        raise section.refuse("url", rule, hint, hide=True)
+    Address.parse(url)
+    return url
 
 
 def _allowed(section: Section) -> tuple[str, ...] | None:

@@ -84,7 +84,7 @@ class AccountConfig:
 class Config:
     """A whole configuration. ``store_url``: address of the store; ``state_dir``: where local files are kept;
     ``allowed_plugins``: distributions whose plugins may be loaded, None for all; ``sinks``: where the events of every
-    account are sent."""
+    account are sent; ``redis``: what several processes share beside the store."""
 
     accounts: Mapping[str, AccountConfig]
     store: str | Reference = field(repr=False)
@@ -92,6 +92,12 @@ class Config:
     path: Path
     allowed_plugins: tuple[str, ...] | None = None
     sinks: tuple[Use, ...] = ()
+    redis: str | Reference | None = field(default=None, repr=False)
+
+    @property
+    def redis_url(self) -> str | None:
+        """The address of Redis, if any; may hold a password. Raises ConfigError when it cannot be resolved."""
+        return self.redis if self.redis is None or isinstance(self.redis, str) else self.redis.resolve("redis.url")
 
     @property
     def store_url(self) -> str:

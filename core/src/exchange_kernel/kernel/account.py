@@ -18,9 +18,10 @@ from exchange_kernel.orders.names import check_id
 from exchange_kernel.orders.observe import observed
 from exchange_kernel.reconcile.bus import Bus
 from exchange_kernel.reconcile.meter import Meter
-from exchange_kernel.reconcile.queue import MemoryQueue
+from exchange_kernel.reconcile.queue import MemoryQueue, WorkQueue
 from exchange_kernel.reconcile.runner import Runner
 from exchange_kernel.reconcile.session import Session, Settings
+from exchange_kernel.reconcile.shared import ElsewhereQueue, Shared
 from exchange_kernel.schema import SymbolMetadata
 from exchange_kernel.state.memory import MemoryActualStore
 from exchange_kernel.state.stores import ActualStateStore, IntentStateStore
@@ -66,6 +67,8 @@ class Account(ExchangeKernel):
         mode: str = "",
         vet: Vet | None = None,
         admission: Admission | None = None,
+        shared: Shared | None = None,
+        worker: str = "",
     ) -> None:
         check_id("exchange_id", exchange_id)
         self.exchange_id = exchange_id
@@ -77,7 +80,9 @@ class Account(ExchangeKernel):
         self._config = dict(venue_config or {})
         self._secrets = dict(secrets or {})
         self._limits = limits or Limits()
-        self._actual = actual or MemoryActualStore()
+        self._shared = shared
+        self._worker = worker
+        self._actual = actual or (MemoryActualStore() if shared is None else shared.actual)
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
         self._own_actor = actor
@@ -96,10 +101,26 @@ class Account(ExchangeKernel):
         self._watching: asyncio.Task[None] | None = None
         self._early: list[tuple[EventHandler, int | None]] = []
 
+    def _make_queue(self) -> WorkQueue:
+        """Where what is to be looked at is marked, for a new session."""
+        if self._follow:
+            return ElsewhereQueue(self._clock, self.exchange_id, None if self._shared is None else self._shared.marks)
+        return MemoryQueue(self._clock) if self._shared is None else self._shared.queue(self.exchange_id)
+
     @property
     def _actor(self) -> str:
         """Who is told to have done what is done now."""
         return ACTING.get() or self._own_actor
+
+    @property
+    def stands_by(self) -> bool:
+        """Is everything ready but the account, which another process owns?"""
+        return self._restarting is not None and self._session is not None and not self._session.owned
+
+    @property
+    def suspected(self) -> str:
+        """The store's suspicion with which this kernel took the account over, or ""."""
+        return "" if self._session is None else self._session.suspected
 
     @property
     def owns(self) -> bool:

@@ -145,7 +145,7 @@ class Commands(Account):
                     name, str(now), f"is {was} in intent {intent_id} and cannot change", "cancel it and place anew"
                 )
         self._admit(session, checked, intent_id, value, was=current)
-        session.wrote.add(intent_id)
+        session.stale((intent_id,))
         generation: int = await self._store.execute(
             ModifyIntent(
                 self.exchange_id,
@@ -166,7 +166,7 @@ class Commands(Account):
         check_id("intent_id", intent_id)
         # Memory is stale from here on, even if the commit's answer is late: the check before a send must look (R4,
         # R20).
-        session.wrote.add(intent_id)
+        session.stale((intent_id,))
         await self._store.execute(CancelIntents(self.exchange_id, (intent_id,), self._actor, reason[:200]))
         session.user_wrote([intent_id], Priority.CANCEL)
 
@@ -176,7 +176,7 @@ class Commands(Account):
             find_symbol(session, symbol_id)
         rows = await self._store.intents(self.exchange_id, symbol=symbol_id, active_only=True)
         ids = tuple(intent.intent_id for intent, _ in rows if not is_step(intent.intent_id))
-        session.wrote.update(ids)
+        session.stale(ids)
         changed: list[str] = []
         for start in range(0, len(ids), 500):
             part = ids[start : start + 500]
@@ -194,7 +194,7 @@ class Commands(Account):
                 watch.query_at = 0
                 watch.asked = 0
             case Resolution.ABANDON:
-                session.wrote.add(intent_id)
+                session.stale((intent_id,))
                 await self._store.execute(CancelIntents(self.exchange_id, (intent_id,), actor, reason[:200]))
                 session.user_wrote([intent_id], Priority.CANCEL)
             case Resolution.NEVER_SENT | Resolution.ENDED as how:

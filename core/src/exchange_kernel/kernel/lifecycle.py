@@ -13,7 +13,6 @@ from exchange_kernel.kernel.account import Account
 from exchange_kernel.panic import import_journal, read_halt
 from exchange_kernel.reconcile.bus import Bus
 from exchange_kernel.reconcile.ownership import owner_name
-from exchange_kernel.reconcile.queue import MemoryQueue
 from exchange_kernel.reconcile.runner import Runner
 from exchange_kernel.reconcile.session import Session
 from exchange_kernel.reconcile.suspicion import acknowledge
@@ -79,6 +78,8 @@ class Lifecycle(Account):
         stored = await self._store.store_row()
         self._bus = Bus(self._store, self.exchange_id, self._clock)
         self._store.listen(self._bus.publish)
+        if self._shared is not None and self._shared.fanout is not None:
+            self._bus.feed = self._shared.fanout
         row = await self._store.account_row(self.exchange_id)
         for handler, after in self._early:
             newest = row.event_seq if row is not None else 0
@@ -93,14 +94,14 @@ class Lifecycle(Account):
             actual=self._actual,
             clock=self._clock,
             ids=self._ids,
-            queue=MemoryQueue(self._clock),
+            queue=self._make_queue(),
             settings=self._settings,
             meter=self.meter,
             bounded=self._limits.bounded,
             markets=markets,
         )
         self._session = session
-        self._runner = Runner(session, owner_name(self._ids.new(4)), self._fenced)
+        self._runner = Runner(session, owner_name(self._ids.new(4), self._worker), self._fenced)
         if self._state_dir is not None:
             self._watching = asyncio.create_task(self._watch_for_panic(self._state_dir))
         if self._follow:
@@ -159,7 +160,7 @@ class Lifecycle(Account):
                 actual=session.actual,
                 clock=session.clock,
                 ids=session.ids,
-                queue=MemoryQueue(self._clock),
+                queue=self._make_queue(),
                 settings=session.settings,
                 bounded=session.bounded,
                 markets=session.markets,
@@ -167,7 +168,7 @@ class Lifecycle(Account):
                 meter=self.meter,
             )
             self._session = fresh
-            runner = self._runner = Runner(fresh, owner_name(self._ids.new(4)), self._fenced)
+            runner = self._runner = Runner(fresh, owner_name(self._ids.new(4), self._worker), self._fenced)
             try:
                 await runner.start()
                 await self._acknowledge()

@@ -38,6 +38,8 @@ class Queries(Account):
     async def get_all_orders(self, *, symbol_id: str | None = None) -> list[OrderState]:
         self._running()
         rows = await self._store.intents(self.exchange_id, symbol=symbol_id)
+        if self._follow:
+            await self._actual.fetch(self.exchange_id)
         ours = [light_state(intent, progress) for intent, progress in rows if not is_step(intent.intent_id)]
         foreign = [
             state
@@ -53,10 +55,13 @@ class Queries(Account):
 
     async def get_account_state(self) -> AccountState:
         session = self._running()
+        if self._follow:
+            await self._actual.fetch(self.exchange_id)
         snapshot = self._actual.get_account(self.exchange_id)
-        if snapshot is None or self._follow:
+        if snapshot is None or (self._follow and self._shared is None):
             snapshot = await self._adapter.account()
-            self._actual.put_account(self.exchange_id, snapshot)
+            if not self._follow:
+                self._actual.put_account(self.exchange_id, snapshot)
         if self._follow:
             row = await self._store.account_row(self.exchange_id)
             halted = None if row is None else row.halted

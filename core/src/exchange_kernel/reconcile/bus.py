@@ -12,7 +12,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from exchange_kernel.clock import Clock
 from exchange_kernel.errors import StoreError
@@ -27,8 +27,21 @@ RECENT = 4096
 POLL_S = 0.5
 
 
+class Feed(Protocol):
+    """Tells what other processes committed."""
+
+    def listen(self, account: str, listener: Callable[[Sequence[Event]], None]) -> None:
+        """Call back with an account's events."""
+        ...
+
+    def unlisten(self, account: str, listener: Callable[[Sequence[Event]], None]) -> None:
+        """Stop calling back."""
+        ...
+
+
 class Bus:
-    """The event log of one account, live."""
+    """The event log of one account, live. ``feed``: where other processes' events come from by themselves; without it
+    they are found in the store, twice a second."""
 
     def __init__(self, store: IntentStateStore, account: str, clock: Clock) -> None:
         self._store = store
@@ -37,6 +50,7 @@ class Bus:
         self._recent: deque[Event] = deque(maxlen=RECENT)
         self._tasks: dict[object, tuple[Handler, asyncio.Task[None]]] = {}
         self._wake: set[asyncio.Event] = set()
+        self.feed: Feed | None = None
 
     @property
     def newest(self) -> int:
@@ -45,8 +59,8 @@ class Bus:
 
     def publish(self, events: Sequence[Event]) -> None:
         """The store's listener: called in commit order."""
-        account = self._account
-        mine = [event for event in events if event.account == account]
+        account, newest = self._account, self.newest
+        mine = [event for event in events if event.account == account and event.seq > newest]
         if not mine:
             return
         self._recent.extend(mine)
@@ -55,6 +69,8 @@ class Bus:
 
     def subscribe(self, handler: Handler, after: int) -> None:
         """Call ``handler`` (sync or async) for each event after sequence number ``after``."""
+        if self.feed is not None and not self._tasks:
+            self.feed.listen(self._account, self.publish)
         task = asyncio.get_running_loop().create_task(self._serve(handler, after), name=f"events {self._account}")
         self._tasks[object()] = (handler, task)
 
@@ -67,6 +83,8 @@ class Bus:
 
     async def close(self) -> None:
         """End all subscriptions."""
+        if self.feed is not None:
+            self.feed.unlisten(self._account, self.publish)
         tasks = [task for _, task in self._tasks.values()]
         self._tasks.clear()
         for task in tasks:

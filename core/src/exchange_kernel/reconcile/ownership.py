@@ -15,9 +15,16 @@ MARGIN_S = 0.5
 """How long before its end a lease no longer counts as held for a send."""
 
 
-def owner_name(nonce: bytes) -> str:
-    """host:pid:nonce. The pid lets a restart on the same host see that the former owner is gone."""
-    return f"{socket.gethostname()}:{os.getpid()}:{nonce.hex()}"
+def owner_name(nonce: bytes, worker: str = "") -> str:
+    """host:pid:nonce, and the worker's name where it has one. The pid lets a restart on the same host see that the
+    former owner is gone."""
+    name = f"{socket.gethostname()}:{os.getpid()}:{nonce.hex()}"
+    return f"{name}@{worker}" if worker else name
+
+
+def worker_of(owner: str) -> str:
+    """The worker that an owner's name tells, or ""."""
+    return owner.partition("@")[2]
 
 
 def is_gone(owner: str) -> bool:

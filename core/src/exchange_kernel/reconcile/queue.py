@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Protocol
 
@@ -45,8 +45,24 @@ class WorkQueue(Protocol):
         """Wait until something is due, then take up to ``limit`` keys, most urgent first."""
         ...
 
+    heard: Callable[[str, Priority], None]
+    """Called with a key that another process marked; it must mark it here."""
+
     def done(self, key: str, again: float | None = None) -> None:
         """The handler of a claimed key ended; ``again``: seconds until it wants another run."""
+        ...
+
+    async def begin(self, epoch: int, lost: Callable[[], None]) -> None:
+        """This process owns the account under this epoch. ``lost``: called when marks of others may have been lost."""
+        ...
+
+    async def end(self) -> None:
+        """It works on nothing more. Idempotent."""
+        ...
+
+    @property
+    def linked(self) -> bool:
+        """Do marks that other processes make reach this queue now?"""
         ...
 
 
@@ -63,6 +79,7 @@ class MemoryQueue:
         self._dirty: dict[str, tuple[float, Priority]] = {}
         self._wake: asyncio.Event | None = None
         self._serial = 0
+        self.heard: Callable[[str, Priority], None] = self.mark
 
     def __len__(self) -> int:
         return len(self._queued) + len(self._waiting) + len(self._running)
@@ -127,6 +144,17 @@ class MemoryQueue:
             self.mark(key, dirty[1], dirty[0] - self._clock.monotonic())
         if again is not None:
             self.mark(key, Priority.REFRESH, again)
+
+    async def begin(self, epoch: int, lost: Callable[[], None]) -> None:
+        """Nobody else reaches it."""
+
+    async def end(self) -> None:
+        """Nothing to let go of."""
+
+    @property
+    def linked(self) -> bool:
+        """Marks of other processes do not come here: the sweep finds what they wrote."""
+        return False
 
     def _enqueue(self, key: str, priority: Priority) -> None:
         self._queued[key] = priority

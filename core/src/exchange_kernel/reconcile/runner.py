@@ -67,6 +67,7 @@ class Runner:
         self._lost_queue: list[OrderReport] = []
         self._seen_at: float | None = None
         self._stood = False
+        self._sweep_now = False
         policy = session.settings.dead_man
         self._switch = None if policy is None else Switch(self.intake, policy, lambda: self._seen_at)
 
@@ -76,7 +77,7 @@ class Runner:
         """Take the account over and begin; RECOVERING where the store may have lost commits."""
         session = self.session
         before = None if self._switch is None else await session.store.lease(session.account)
-        await ownership.acquire(session, self.owner)
+        await ownership.acquire(session, self.owner, poll=session.settings.standby_poll)
         if before is not None and self._switch is not None:
             self._switch.inherit(before.expires_at)
         session.actual.clear(session.account)  # of the time of another owner, who may have been this very process
@@ -92,6 +93,9 @@ class Runner:
             session.halted = f"platform, {stored.halted['actor']}: {stored.halted['reason']}"
         if stored.suspicion:
             await self.recovery.begin(stored.suspicion)
+            session.suspected = stored.suspicion
+        session.queue.heard = session.heard_of
+        await session.queue.begin(session.epoch, self._marks_lost)
         await load_unfinished(session)
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("lease", self._keep),
@@ -133,6 +137,8 @@ class Runner:
         if self._switch is not None:
             await self._switch.stop()
         session.deadlines.close()
+        await session.queue.end()
+        session.actual.leave(session.account)
         if session.epoch and session.lease_until:
             await ownership.release(session)
 
@@ -348,7 +354,22 @@ class Runner:
                 session.queue.mark(intent_id, Priority.SUBMIT)
             await self._halt_state()
             await self._health("sweep", True)
+            await self._until_next_sweep()
+
+    async def _until_next_sweep(self) -> None:
+        """Where other processes' marks come by themselves, the sweep finds only what was lost on the way."""
+        session = self.session
+        rest = session.settings.sweep_linked
+        while rest > 0 and not self._sweep_now:
             await session.clock.sleep(session.settings.sweep_every)
+            rest -= session.settings.sweep_every
+            if not session.queue.linked:
+                break
+        self._sweep_now = False
+
+    def _marks_lost(self) -> None:
+        """What others marked may be gone with the server that kept it: SQL knows (R34)."""
+        self._sweep_now = True
 
     async def _halt_state(self) -> None:
         """A halt or resume by another process is seen here within one sweep; commits see it at once."""

@@ -48,6 +48,8 @@ class Settings:
     submit_timeout: float = 20.0
     read_timeout: float = 20.0
     recheck_after: float = 0.1
+    sweep_linked: float = 2.0
+    standby_poll: float = 0.25
     single_shot_deadline_ms: int = 30_000
     resting_deadline_ms: int = 86_400_000
     max_attempts: int = 8
@@ -119,6 +121,7 @@ class Session:
     lease_until: float = 0.0
     halted: str = ""
     recovering: str = ""
+    suspected: str = ""
     stopping: bool = False
     pause_until: int = 0
     records: OrderedDict[str, Record] = field(default_factory=OrderedDict)
@@ -252,10 +255,19 @@ class Session:
             for attempt in record.attempts:
                 self.keys.pop(attempt.key, None)
 
+    def stale(self, intent_ids: Iterable[str]) -> None:
+        """What memory holds of these rows is not to be trusted any more. Who never owned the account holds nothing."""
+        if self.epoch:
+            self.wrote.update(intent_ids)
+
+    def heard_of(self, intent_id: str, priority: Priority) -> None:
+        """Another process wrote this row, and says so."""
+        self.user_wrote((intent_id,), priority)
+
     def user_wrote(self, intent_ids: Iterable[str], priority: Priority) -> None:
         """The user's side wrote these rows: what memory holds of them is stale from here on."""
         for intent_id in intent_ids:
-            self.wrote.add(intent_id)
+            self.stale((intent_id,))
             watch = self.watches.get(intent_id)
             if watch is not None:
                 watch.cancel_at = 0

@@ -294,3 +294,7 @@ class MemoryActualStore(ActualStateStore):
     def clear(self, account: str) -> None:
         self._states.pop(account, None)
         self._accounts.pop(account, None)
+
+    def keys(self, account: str) -> tuple[str, ...]:
+        """Under which keys something is remembered."""
+        return tuple(self._states.get(account, ()))

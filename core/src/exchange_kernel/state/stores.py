@@ -242,6 +242,14 @@ class ActualStateStore(ABC):
     def clear(self, account: str) -> None:
         """Drop everything of an account."""
 
+    async def fetch(self, account: str) -> None:
+        """Before a read in a process that does not own the account: bring what its owner wrote, if that is shared."""
+        return
+
+    def leave(self, account: str) -> None:
+        """Another process owns the account from here on: nothing of it is written from here by itself."""
+        return
+
 
 def decode_row(row: EventRow) -> Event:
     """A stored event as its public type."""

@@ -15,6 +15,8 @@ from exchange_kernel.state.sql.backend import Backend, Cursor, Trouble
 LOCK_MS = 5000
 # A process that is stopped in the middle of a transaction must not keep others from taking its accounts over.
 IDLE_MS = 3000
+# Nor one that is stopped between two messages of one request, which does not count as idle (from PostgreSQL 17 on).
+TRANSACTION_MS = 5000
 
 _NET = {
     "connect_timeout": "5",
@@ -77,14 +79,16 @@ class PostgresBackend(Backend):
         cursor.execute(
             "SELECT set_config('lock_timeout', %s, false), "
             "set_config('idle_in_transaction_session_timeout', %s, false), "
+            "CASE WHEN current_setting('server_version_num')::int >= 170000 "
+            "THEN set_config('transaction_timeout', %s, false) END, "
             "current_setting('synchronous_commit'), current_setting('fsync'), pg_is_in_recovery(), "
             "current_setting('server_encoding')",
-            (f"{LOCK_MS}ms", f"{IDLE_MS}ms"),
+            (f"{LOCK_MS}ms", f"{IDLE_MS}ms", f"{TRANSACTION_MS}ms"),
         )
         row = cursor.fetchone()
         connection.commit()
         assert row is not None
-        _, _, synchronous, fsync, standby, encoding = row
+        _, _, _, synchronous, fsync, standby, encoding = row
         if standby:
             raise StoreUnavailable(f"{self.place} is a standby and takes no writes: connect to the primary server")
         if synchronous not in ("on", "remote_apply"):

@@ -14,7 +14,7 @@ from exchange_kernel.state.sql.backend import Backend, Cursor
 from exchange_kernel.state.sql.engine import engine_of
 
 # Oldest first; the last is what this release writes. A test compares them with the migrations.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 
 _VERSION_TABLE = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "

@@ -299,6 +299,22 @@ api_token = Table(
     sqlite_with_rowid=False,
 )
 
+# Who works on accounts now. JSON lists of accounts: those it can run (`serves`), those that it stands by for (`ready`),
+# those that it runs and that began with the store's suspicion (`heard`). No truth: leases and epochs decide who owns.
+worker = Table(
+    "worker",
+    metadata,
+    _text("name"),
+    _int("started_at"),
+    _int("expires_at"),
+    _int("draining"),
+    _text("serves"),
+    _text("ready"),
+    _text("heard"),
+    PrimaryKeyConstraint("name"),
+    sqlite_with_rowid=False,
+)
+
 APPEND_ONLY = {
     "sqlite": (
         "CREATE TRIGGER event_no_update BEFORE UPDATE ON event BEGIN "

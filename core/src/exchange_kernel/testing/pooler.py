@@ -30,15 +30,24 @@ _INSTALL: Final = (
 class Pooler:
     """PgBouncer, ``pool_mode = transaction``, on a port of its own; installed by apt-get where it is missing.
 
+    :param size: connections to the server per database.
+    :param certificate: and its key; with them only encrypted clients are let in.
+
     :raises ServerError: it is not there and cannot be installed, or did not start.
     """
 
-    def __init__(self, server: PostgresServer, *, size: int = 4) -> None:
+    def __init__(self, server: PostgresServer, *, size: int = 4, certificate: tuple[Path, Path] | None = None) -> None:
         self._program = _program()
         self._root = Path(tempfile.mkdtemp(prefix="exk-pgbouncer-"))
         self._port = _free_port()
         self._size = size
         self._process: subprocess.Popen[bytes] | None = None
+        self._encrypt = ""
+        if certificate is not None:
+            files = [shutil.copy(path, self._root) for path in certificate]
+            self._encrypt = (
+                f"client_tls_sslmode = require\nclient_tls_cert_file = {files[0]}\nclient_tls_key_file = {files[1]}\n"
+            )
         self._write(server)
 
     def url_of(self, url: str) -> str:
@@ -59,6 +68,7 @@ class Pooler:
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self._port}\nunix_socket_dir =\n"
             f"auth_type = plain\nauth_file = {self._root}/users\npool_mode = transaction\n"
             f"default_pool_size = {self._size}\nserver_login_retry = 1\nserver_fast_close = 1\nquery_wait_timeout = 5\n"
+            + self._encrypt
         )
         user = _unprivileged_user()
         if user is not None:

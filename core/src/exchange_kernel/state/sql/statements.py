@@ -20,6 +20,10 @@ BULK = 32
 """Rows of a statement that inserts many."""
 
 
+SCHEMA_LOCK = 0x45584B
+"""Any constant: who creates or changes the schema holds it alone, and who writes shares it (PostgreSQL)."""
+
+
 class Statements:
     """SQL text by name. ``postgres``: for PostgreSQL, else for SQLite."""
 
@@ -175,7 +179,10 @@ _PAIRS = {
     "positions_pairs": _PAIR.format(_list(c.POSITION, "t."), "position", "symbol"),
     # With the server's clock, and the timeline that it writes: behind a pooler another server may stand there by now.
     "store_now": f"SELECT {_list(c.STORE)}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, "
-    "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) FROM store",
+    "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), "
+    "(SELECT version_num FROM alembic_version) FROM store",
+    # An upgrade waits for the transactions that are on their way, and those after it see what it did.
+    "no_upgrade": f"SELECT pg_advisory_xact_lock_shared({SCHEMA_LOCK})",
 }
 
 _LIVE = (

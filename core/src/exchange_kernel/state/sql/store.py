@@ -182,7 +182,9 @@ class SqlIntentStore(IntentStateStore):
             raise self._lost_commits(cause)
 
     def _still_there(self, loaded: Loaded) -> None:
-        """Behind a pooler another server may answer on the same connection: every transaction looks (R32)."""
+        """Behind a pooler another server may answer on the same connection, and somebody may have changed the schema:
+        every transaction looks (R32)."""
+        schema.check(self._backend.place, loaded.schema)
         cause = None
         for name, row in loaded.unit.accounts.items():
             known = self._known.counters.get(f"events of {name}", 0)

@@ -18,12 +18,14 @@ from exchange_kernel.state.unit import Needs, Unit
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A Unit, and what of it was in the database: the rest is inserted. ``timeline``: the PostgreSQL server's."""
+    """A Unit, and what of it was in the database: the rest is inserted. ``timeline``, ``schema``: of
+    the PostgreSQL server as it is now."""
 
     unit: Unit
     accounts: frozenset[str]
     leases: frozenset[str]
     timeline: str | None = None
+    schema: str | None = None
 
 
 def load(backend: Backend, sql: Statements, cursor: Cursor, needs: Needs) -> Loaded:
@@ -32,7 +34,7 @@ def load(backend: Backend, sql: Statements, cursor: Cursor, needs: Needs) -> Loa
     An account's lock protects its intents, positions and events. The platform's halt is read after the accounts are
     locked: who sets it locks them all, so nothing that could not see it commits after it.
     """
-    ask: list[Question] = []
+    ask: list[Question] = [(sql.no_upgrade, ())] if sql.postgres else []
     if needs.store:
         ask.append((sql.store_lock, ()))
     if needs.leases:
@@ -45,6 +47,8 @@ def load(backend: Backend, sql: Statements, cursor: Cursor, needs: Needs) -> Loa
     heads, positions = sql.heads_of(needs.intents), sql.positions_of(needs.positions)
     ask += [(sql.store_now if sql.postgres else sql.store, ()), *heads, *positions]
     found = iter(carrier(sql).ask(cursor, ask))
+    if sql.postgres:
+        next(found)
     if needs.store:
         next(found)
     leases = next(found) if needs.leases else []
@@ -61,7 +65,7 @@ def load(backend: Backend, sql: Statements, cursor: Cursor, needs: Needs) -> Loa
     for rows in found:
         for row in rows:
             unit.positions[(row[0], row[1])] = c.read_position(row)
-    return Loaded(unit, frozenset(unit.accounts), frozenset(unit.leases), own[0][6] if sql.postgres else None)
+    return Loaded(unit, frozenset(unit.accounts), frozenset(unit.leases), *(own[0][6:] if sql.postgres else ()))
 
 
 def changed(unit: Unit) -> bool:

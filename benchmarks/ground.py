@@ -105,10 +105,11 @@ class BenchAdapter(PaperAdapter):
 
 
 class Bench:
-    """A paper venue in this process and a store on this disk; kernels come and go."""
+    """A paper venue in this process and a store on this disk, or at ``url``; kernels come and go."""
 
-    def __init__(self, folder: Path, name: str, ask: str | None = "50000") -> None:
+    def __init__(self, folder: Path, name: str, ask: str | None = "50000", url: str | None = None) -> None:
         self.path = folder / f"{name}.db"
+        self.url = url or f"sqlite:///{self.path}"
         self.registry = Registry()
         self.exchange = self.registry.add(Exchange("bench", LoopClock(SystemClock().now_ms)))
         if ask is not None:
@@ -124,7 +125,7 @@ class Bench:
         return Kernel(
             ACCOUNT,
             adapter or BenchAdapter(),
-            SqlIntentStore(f"sqlite:///{self.path}"),
+            SqlIntentStore(self.url),
             venue="paper",
             venue_config=config
             or {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
@@ -13,6 +14,8 @@ from exchange_kernel.errors import ConfigError, StoreUnavailable
 from exchange_kernel.state.sql.backend import Backend, Cursor, Trouble
 
 LOCK_MS = 5000
+OLDEST = 14
+"""The oldest PostgreSQL that is supported."""
 # A process that is stopped in the middle of a transaction must not keep others from taking its accounts over.
 IDLE_MS = 3000
 # Nor one that is stopped between two messages of one request, which does not count as idle (from PostgreSQL 17 on).
@@ -32,6 +35,31 @@ def postgres_engine(url: URL) -> Engine:
     """An engine that fails within seconds when the server is gone; what the URL says itself stays."""
     defaults = {name: value for name, value in _NET.items() if name not in url.query}
     return create_engine(url, poolclass=NullPool, connect_args=defaults)
+
+
+# A writer touches rows by their keys only. Without statistics, as in a new database, the planner would read whole
+# tables, and keep doing so as they grow.
+_BY_KEY = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
+
+
+def _settings() -> dict[str, str]:
+    """Of a writer's transactions; by name, as they are when they are asked for."""
+    return {
+        "lock_timeout": f"{LOCK_MS}ms",
+        "idle_in_transaction_session_timeout": f"{IDLE_MS}ms",
+        "plan_cache_mode": "force_generic_plan",
+        **dict.fromkeys(_BY_KEY, "off"),
+    }
+
+
+def _configure(*, local: bool) -> str:
+    changed = (f"set_config('{name}', %({name})s, {str(local).lower()})" for name in _settings())
+    # Servers before 17 do not know it.
+    limit = (
+        f"CASE WHEN current_setting('server_version_num')::int >= 170000 "
+        f"THEN set_config('transaction_timeout', '{TRANSACTION_MS}ms', {str(local).lower()}) END"
+    )
+    return "SELECT " + ", ".join((*changed, limit))
 
 
 class PostgresDatabase:
@@ -65,30 +93,43 @@ class PostgresBackend(Backend):
     postgres = True
     counts_commits = False
     errors = (psycopg.Error,)
+    pooled = False
+    """Is there a pooler that gives each transaction another connection to the server? Seen by the process id, which a
+    pooler makes up for its client."""
+    _durable = "on"
 
     def prepare(self, connection: PoolProxiedConnection, read: bool) -> None:
         driver: Any = connection.driver_connection
         driver.adapters.register_dumper(int, Int8Dumper)
         driver.adapters.register_dumper(int, Int8BinaryDumper)
+        version = driver.info.server_version // 10_000
+        if version < OLDEST:
+            raise ConfigError(
+                "store", self.place, f"is PostgreSQL {version}, older than {OLDEST}", "upgrade the server (pg_upgrade)"
+            )
         if read:
             driver.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             driver.read_only = True
+            if self.pooled:
+                driver.prepare_threshold = None
             return
         driver.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         cursor = connection.cursor()
         cursor.execute(
-            "SELECT set_config('lock_timeout', %s, false), "
-            "set_config('idle_in_transaction_session_timeout', %s, false), "
-            "CASE WHEN current_setting('server_version_num')::int >= 170000 "
-            "THEN set_config('transaction_timeout', %s, false) END, "
-            "current_setting('synchronous_commit'), current_setting('fsync'), pg_is_in_recovery(), "
-            "current_setting('server_encoding')",
-            (f"{LOCK_MS}ms", f"{IDLE_MS}ms", f"{TRANSACTION_MS}ms"),
+            "SELECT current_setting('synchronous_commit'), current_setting('fsync'), pg_is_in_recovery(), "
+            "current_setting('server_encoding'), pg_backend_pid()"
         )
         row = cursor.fetchone()
-        connection.commit()
         assert row is not None
-        _, _, _, synchronous, fsync, standby, encoding = row
+        synchronous, fsync, standby, encoding, pid = row
+        self.pooled = pid != driver.info.backend_pid
+        if self.pooled:
+            # Whatever is said to a server outside a transaction may be meant for another one by the next.
+            driver.prepare_threshold = None
+            self._durable = synchronous
+        else:
+            cursor.execute(_configure(local=False), _settings())
+        connection.commit()
         if standby:
             raise StoreUnavailable(f"{self.place} is a standby and takes no writes: connect to the primary server")
         if synchronous not in ("on", "remote_apply"):
@@ -104,7 +145,11 @@ class PostgresBackend(Backend):
             raise ConfigError("server_encoding", encoding, "must be UTF8", "create the database with ENCODING 'UTF8'")
 
     def begin(self, cursor: Cursor, read: bool) -> None:
-        """Nothing to do: the driver begins with the first statement."""
+        """The driver begins with the first statement; behind a pooler every transaction is set up by itself."""
+        if self.pooled and not read:
+            cursor.execute(_configure(local=True), _settings())
+            # Another client may have left it off.
+            cursor.execute("SELECT set_config('synchronous_commit', %s, true)", (self._durable,))
 
     def commit(self, connection: PoolProxiedConnection, cursor: Cursor) -> None:
         connection.commit()
@@ -153,10 +198,17 @@ class PostgresBackend(Backend):
             return f"{what}: another session has held a row lock for {LOCK_MS} ms; see pg_stat_activity, and try again"
         if state.startswith("53"):
             return f"{what}: the server lacks a resource; free disk space, memory or connections there and try again"
-        if state in ("25006", "42501"):
+        if state in ("25006", "42501", "55000"):
             return (
                 f"{what}: this user or server may not write; connect to the primary, or grant the rights on its tables"
             )
+        if not state and re.search(r"\b(SSL|TLS|certificate|no encryption)\b", said):
+            return (
+                f"{what}: say in the store's URL how the connection is encrypted (?sslmode=verify-full&sslrootcert=…), "
+                "as the server's pg_hba.conf and certificate want it"
+            )
+        if not state and "authentication failed" in said:
+            state = "28P01"
         if state.startswith("28") or state == "3D000":
             return f"{what}: check user, password and database name in the store's URL"
         if state.startswith("57P") or not state:

@@ -12,6 +12,7 @@ from typing import Any
 from exchange_kernel.errors import SchemaMismatch
 from exchange_kernel.state.sql.backend import Backend, Cursor
 from exchange_kernel.state.sql.engine import engine_of
+from exchange_kernel.state.sql.statements import SCHEMA_LOCK
 
 # Oldest first; the last is what this release writes. A test compares them with the migrations.
 REVISIONS = ("0001", "0002", "0003", "0004")
@@ -20,8 +21,6 @@ _VERSION_TABLE = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
     "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
 )
-# Any constant: processes that meet an empty database at the same time take turns.
-_CREATION_LOCK = 0x45584B
 
 
 def ensure(backend: Backend, cursor: Cursor) -> bool:
@@ -32,7 +31,7 @@ def ensure(backend: Backend, cursor: Cursor) -> bool:
     :raises SchemaMismatch: older (upgrade it), newer (upgrade this program), or not ours.
     """
     if backend.postgres:
-        cursor.execute(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})")
+        cursor.execute(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
     tables = backend.tables(cursor)
     if not tables:
         for statement in _creation(backend.database.dialect):
@@ -45,16 +44,21 @@ def ensure(backend: Backend, cursor: Cursor) -> bool:
         )
     cursor.execute("SELECT version_num FROM alembic_version")
     rows = cursor.fetchall()
-    version = rows[0][0] if rows else "none"
+    check(backend.place, rows[0][0] if rows else "none")
+    return False
+
+
+def check(place: str, version: str | None) -> None:
+    """Raises SchemaMismatch unless this is the version that this release writes."""
     if version == REVISIONS[-1]:
-        return False
+        return
     if version in REVISIONS:
         raise SchemaMismatch(
-            f"{backend.place} has schema {version}, this release needs {REVISIONS[-1]}: "
+            f"{place} has schema {version}, this release needs {REVISIONS[-1]}: "
             "stop every process that uses it, back it up, and run `exk db upgrade`"
         )
     raise SchemaMismatch(
-        f"{backend.place} has schema {version}, which this release does not know (newest: {REVISIONS[-1]}): "
+        f"{place} has schema {version}, which this release does not know (newest: {REVISIONS[-1]}): "
         "a newer release wrote it; install that one, or restore a backup of its time"
     )
 
@@ -99,7 +103,7 @@ def upgrade(url: str, revision: str = "head") -> None:
                 connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
             connection.commit()

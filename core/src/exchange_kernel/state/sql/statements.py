@@ -7,27 +7,38 @@ parameter, row locks (SQLite has one writer), lists, and whose rules sort text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exchange_kernel.state.sql import columns as c
 from exchange_kernel.state.sql.columns import REVIVED, UNFINISHED
 from exchange_kernel.state.unit import compact
 
+if TYPE_CHECKING:
+    from exchange_kernel.state.sql.arrays import ArrayWrite
+
 BULK = 32
 """Rows of a statement that inserts many."""
+
+
+SCHEMA_LOCK = 0x45584B
+"""Any constant: who creates or changes the schema holds it alone, and who writes shares it (PostgreSQL)."""
 
 
 class Statements:
     """SQL text by name. ``postgres``: for PostgreSQL, else for SQLite."""
 
     def __init__(self, postgres: bool) -> None:
-        self._postgres = postgres
+        self.postgres = postgres
         made = self._all()
-        # Many rows by one statement cost half as much as by one each. PostgreSQL's driver sends them together anyway.
+        # Many rows by one statement cost half as much as by one each.
         self.bulk = {} if postgres else {text: _bulk(text) for text in made.values() if text.startswith("INSERT")}
         # A list of one, as most are, needs no list: SQLite takes three times as long to make a table of it.
         self._single = {} if postgres else _of_many("", "", "= ?")
         self.__dict__.update({name: text.replace("?", "%s") if postgres else text for name, text in made.items()})
+        if postgres:
+            from exchange_kernel.state.sql.arrays import array_writes
+
+            self.arrays = array_writes()
 
     def __getattr__(self, name: str) -> str:
         raise AttributeError(f"no statement {name}")
@@ -35,9 +46,12 @@ class Statements:
     bulk: dict[str, str]
     """For an insert of one row, that of :data:`BULK` rows, where it pays."""
 
+    arrays: dict[str, ArrayWrite]
+    """PostgreSQL's writes."""
+
     def many(self, values: Sequence[str]) -> Any:
         """A list as one parameter: the text stays the same for any length, so it is parsed once."""
-        return list(values) if self._postgres else compact(values)
+        return list(values) if self.postgres else compact(values)
 
     def among(self, name: str, values: Sequence[str]) -> tuple[str, Any]:
         """The statement of this name for these values, and the parameter that holds them."""
@@ -45,12 +59,40 @@ class Statements:
             return self._single[name], values[0]
         return getattr(self, name), self.many(values)
 
+    def heads_of(self, intents: Sequence[tuple[str, str]]) -> list[tuple[str, tuple[Any, ...]]]:
+        """What asks for the heads of these intents, the account behind each."""
+        if not intents:
+            return []
+        if self.postgres:
+            accounts, ids = zip(*intents, strict=True)
+            return [(self.heads_pairs, (list(accounts), list(ids)))]
+        of: dict[str, list[str]] = {}
+        for account, intent_id in intents:
+            of.setdefault(account, []).append(intent_id)
+        asked = []
+        for account, names in of.items():
+            text, among = self.among("heads", names)
+            asked.append((text, (account, among)))
+        return asked
+
+    def positions_of(self, keys: Sequence[tuple[str, str]]) -> list[tuple[str, tuple[Any, ...]]]:
+        """What asks for these positions."""
+        if self.postgres and keys:
+            accounts, symbols = zip(*keys, strict=True)
+            return [(self.positions_pairs, (list(accounts), list(symbols)))]
+        return [(self.position, key) for key in keys]
+
     def _all(self) -> dict[str, str]:
-        postgres = self._postgres
+        postgres = self.postgres
         lock, share = (" FOR UPDATE", " FOR SHARE") if postgres else ("", "")
         among = "= ANY(?)" if postgres else "IN (SELECT value FROM json_each(?))"
         plain = ' COLLATE "C"' if postgres else ""
-        return _of_many(lock, share, among) | _WRITES | _READS | {"slots": _SLOTS.format(plain=plain)}
+        return (
+            _of_many(lock, share, among)
+            | (_PAIRS if postgres else _WRITES)
+            | _READS
+            | {"slots": _SLOTS.format(plain=plain)}
+        )
 
 
 def _list(names: Sequence[str], prefix: str = "") -> str:
@@ -88,7 +130,7 @@ def _of_many(lock: str, share: str, among: str) -> dict[str, str]:
         "leases_share": leases + share,
         "leases_lock": leases + lock,
         "accounts_lock": f"{_select('account', c.ACCOUNT, f'account {among}')} ORDER BY account{lock}",
-        "heads": _select("intent", c.HEAD, f"account = ? AND intent_id {among}"),
+        "heads": _select("intent", (*c.HEAD, "account"), f"account = ? AND intent_id {among}"),
         "intents_of": _select("intent", c.INTENT, f"account = ? AND intent_id {among}"),
         "attempts_of": f"{_select('attempt', c.ATTEMPT, f'account = ? AND intent_id {among}')} ORDER BY n",
         "tickets_of": f"{_select('ticket', c.TICKET, f'account = ? AND intent_id {among}')} ORDER BY attempt, seq",
@@ -129,6 +171,18 @@ _WRITES = {
     "position_write": f"{_insert('position', c.POSITION)} ON CONFLICT (account, symbol) DO UPDATE SET "
     "amount = excluded.amount, entry = excluded.entry, realized = excluded.realized",
     "event_insert": _insert("event", c.EVENT),
+}
+
+_PAIR = "SELECT {} FROM unnest(?::text[], ?::text[]) AS d(a, b) JOIN {} AS t ON t.account = d.a AND t.{} = d.b"
+_PAIRS = {
+    "heads_pairs": _PAIR.format(_list((*c.HEAD, "account"), "t."), "intent", "intent_id"),
+    "positions_pairs": _PAIR.format(_list(c.POSITION, "t."), "position", "symbol"),
+    # With the server's clock, and the timeline that it writes: behind a pooler another server may stand there by now.
+    "store_now": f"SELECT {_list(c.STORE)}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, "
+    "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), "
+    "(SELECT version_num FROM alembic_version) FROM store",
+    # An upgrade waits for the transactions that are on their way, and those after it see what it did.
+    "no_upgrade": f"SELECT pg_advisory_xact_lock_shared({SCHEMA_LOCK})",
 }
 
 _LIVE = (

@@ -24,6 +24,7 @@ from exchange_kernel.state.sql.reader import OneRecord, OneStanding, Queries, Qu
 from exchange_kernel.state.sql.sqlite import SqliteBackend
 from exchange_kernel.state.sql.statements import Statements
 from exchange_kernel.state.sql.witness import Testimony, Witness, lost, moved_server
+from exchange_kernel.state.sql.working_set import Loaded
 from exchange_kernel.state.sql.writer import Writer
 from exchange_kernel.state.stores import IntentStateStore, LiveIntent, SlotUse, Standing, Suspicion
 from exchange_kernel.state.unit import Operation, Unit, compact
@@ -75,8 +76,11 @@ class SqlIntentStore(IntentStateStore):
         self._queries = Queries(self._sql)
         self._write_session = Session(self._backend, clock)
         self._read_sessions = [Session(self._backend, clock, read=True) for _ in range(2 if threads else 1)]
-        self._writer = Writer(self._write_session, self._sql, self._committed)
+        self._writer = Writer(
+            self._write_session, self._sql, self._committed, self._still_there if self._backend.postgres else None
+        )
         self._known = Testimony("", None, {})
+        self._timeline: str | None = None
         self._lanes: list[Lane] = []
 
     @property
@@ -121,6 +125,7 @@ class SqlIntentStore(IntentStateStore):
             else:
                 session.rollback()
             self._known = here
+            self._timeline = None if server is None else server["timeline"]
             if self._witness is not None and cause is None:
                 self._witness.start(here, new=said is None or said.store_id != here.store_id)
         except backend.errors as error:
@@ -174,10 +179,29 @@ class SqlIntentStore(IntentStateStore):
         if cause is None and seen and server:
             cause = moved_server(seen, server)
         if cause is not None:
-            raise StoreUnavailable(
-                f"{self._backend.place} may have lost commits while this process ran: {cause}; "
-                "nothing is written any more: restart, so that its accounts recover"
-            )
+            raise self._lost_commits(cause)
+
+    def _still_there(self, loaded: Loaded) -> None:
+        """Behind a pooler another server may answer on the same connection, and somebody may have changed the schema:
+        every transaction looks (R32)."""
+        schema.check(self._backend.place, loaded.schema)
+        cause = None
+        for name, row in loaded.unit.accounts.items():
+            known = self._known.counters.get(f"events of {name}", 0)
+            if row.event_seq < known:
+                cause = f"this process remembers {known} events of {name} and there are only {row.event_seq}"
+        if self._timeline is not None and loaded.timeline != self._timeline:
+            cause = moved_server({"timeline": self._timeline}, {"timeline": loaded.timeline})
+        if loaded.unit.store.store_id != self._known.store_id:
+            cause = f"another store stands here ({loaded.unit.store.store_id})"
+        if cause is not None:
+            raise self._lost_commits(cause)
+
+    def _lost_commits(self, cause: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self._backend.place} may have lost commits while this process ran: {cause}; "
+            "nothing is written any more: restart, so that its accounts recover"
+        )
 
     def _committed(self, unit: Unit) -> None:
         counters = dict(self._known.counters)

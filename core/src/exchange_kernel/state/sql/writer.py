@@ -10,8 +10,9 @@ from exchange_kernel.errors import CommitUnknown, ExchangeKernelError, StoreErro
 from exchange_kernel.events import Event
 from exchange_kernel.schema.numbers import EXACT
 from exchange_kernel.state.sql.backend import Cursor, Session, Trouble
+from exchange_kernel.state.sql.batch import Collision
 from exchange_kernel.state.sql.statements import Statements
-from exchange_kernel.state.sql.working_set import Collision, changed, collision, flush, load
+from exchange_kernel.state.sql.working_set import Loaded, changed, collision, flush, load
 from exchange_kernel.state.unit import Operation, Unit, perform, union
 
 TURNS = 4
@@ -38,14 +39,22 @@ class _Guilty(Exception):
 class Writer:
     """Applies operations through one session.
 
-    ``committed`` is called with the store's row and the unit's accounts after every commit.
+    ``loaded`` is called with what was read under lock and may refuse it, ``committed`` with the unit after every
+    commit.
     """
 
-    def __init__(self, session: Session, sql: Statements, committed: Callable[[Unit], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        sql: Statements,
+        committed: Callable[[Unit], None],
+        loaded: Callable[[Loaded], None] | None = None,
+    ) -> None:
         self._session = session
         self._backend = session.backend
         self._sql = sql
         self._committed = committed
+        self._loaded = loaded
         self.transactions = 0
 
     def run(self, operations: Sequence[Operation]) -> Written:
@@ -73,6 +82,8 @@ class Writer:
             try:
                 cursor = self._session.begin()
                 loaded = load(self._backend, self._sql, cursor, union(op.needs() for op in operations))
+                if self._loaded is not None:
+                    self._loaded(loaded)
                 unit = loaded.unit
                 outcomes = _apply(operations, unit)
                 if not changed(unit):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.plan import Size
-from tests.chaos.run import run
+from tests.chaos.run import Report, run
 
 
 def main() -> int:
@@ -37,9 +40,17 @@ def main() -> int:
         size, seed = mutant.narrowed, mutant.seed if options.seed is None else options.seed
     if options.logs is not None:
         options.logs.mkdir(parents=True, exist_ok=True)
-    report = asyncio.run(run(seed, size, mutant=options.mutant, folder=options.logs))
+    report = asyncio.run(_ended_in_order(run(seed, size, mutant=options.mutant, folder=options.logs)))
     print("\n".join(report.lines()))
     return 1 if report.broken else 0
+
+
+async def _ended_in_order(running: Coroutine[Any, Any, Report]) -> Report:
+    """Interrupted, it leaves no process behind."""
+    task = asyncio.ensure_future(running)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class Program:
         self.name, self.command, self._environment = name, command, dict(environment)
         self.log = folder / f"{name}.log"
         self.ended: Counter[int] = Counter()
-        self.busy = asyncio.Lock()
+        self._launching = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._meant = False
         self._keeper: asyncio.Task[None] | None = None
@@ -38,30 +38,33 @@ class Program:
 
     async def start(self) -> None:
         """Start it, and start it again whenever it ends by itself."""
-        await self._launch()
+        await self._launch(None)
         self._keeper = asyncio.create_task(self._keep())
 
-    async def _launch(self) -> None:
-        self._meant = False
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=self._environment,
-                start_new_session=True,
-            )  # fmt: skip
+    async def _launch(self, former: asyncio.subprocess.Process | None) -> None:
+        """In place of the former one, unless somebody else has done it."""
+        async with self._launching:
+            if self._process is not former:
+                return
+            with self.log.open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    *self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=self._environment,
+                    start_new_session=True,
+                )  # fmt: skip
+            self._process, self._meant = process, False
 
     async def _keep(self) -> None:
         while True:
             process = self._process
-            if process is None:
-                await asyncio.sleep(0.1)
-                continue
+            assert process is not None
             code = await process.wait()
             if self._process is process and not self._meant:
                 self.ended[code] += 1
                 await asyncio.sleep(0.5)
-                await self._launch()
+                if not self._meant:
+                    await self._launch(process)
             else:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.05)
 
     async def again(self, number: signal.Signals, pause: float) -> None:
         """End it by a signal, wait, start it again. One that does not end within a minute is killed, and that is
@@ -77,7 +80,7 @@ class Program:
             self._send(process, signal.SIGKILL)
             await process.wait()
         await asyncio.sleep(pause)
-        await self._launch()
+        await self._launch(process)
 
     async def stop_for(self, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after so many seconds."""

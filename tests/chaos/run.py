@@ -120,7 +120,7 @@ class Chaos:
             await line.cut()
             return
         if fault.kind.what == "delayed":
-            line.delay = 0.05
+            line.delay = 0.02
         else:
             line.stall()
         await asyncio.sleep(fault.lasts)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 EXK = (str(Path(sys.executable).parent / "exk"),)
-WORKER = ("run", "--standby")
+WORKER = ("worker",)
 """The worker's command."""
 PATIENCE_S = 60.0
 
